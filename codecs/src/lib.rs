@@ -1,0 +1,1 @@
+//! flashgate: audio codecs.

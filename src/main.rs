@@ -1,0 +1,3 @@
+//! The flashgate daemon.
+
+fn main() {}
