@@ -1,1 +1,3 @@
 //! flashgate: the daemon.
+
+pub mod config;

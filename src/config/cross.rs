@@ -1,0 +1,75 @@
+//! Checks that need more than one key.
+
+use std::collections::HashSet;
+
+use super::Config;
+use super::section::Reader;
+
+/// Notes contradictions between keys.
+pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
+    unique(config.user.iter().map(|u| u.name.as_str()), "user", reader);
+    unique(
+        config.sip.trunk.iter().map(|t| t.name.as_str()),
+        "sip.trunk",
+        reader,
+    );
+
+    for (i, trunk) in config.sip.trunk.iter().enumerate() {
+        if trunk.register && trunk.username.is_none() {
+            let path = format!("sip.trunk.{i}.username");
+            reader.problem_at(&path, "must be given when `register` is true".to_owned());
+        }
+    }
+    let trunks: Vec<&str> = config.sip.trunk.iter().map(|t| t.name.as_str()).collect();
+    for (i, route) in config.route.iter().enumerate() {
+        for name in route.to.iter().filter(|name| !trunks.contains(&name.as_str())) {
+            let known = if trunks.is_empty() {
+                "there is none".to_owned()
+            } else {
+                trunks.join(", ")
+            };
+            let text = format!("no [[sip.trunk]] has the name `{name}`; known: {known}");
+            reader.problem_at(&format!("route.{i}.to"), text);
+        }
+        for name in &route.from {
+            if !config.user.iter().any(|u| u.name == *name) {
+                reader.problem_at(
+                    &format!("route.{i}.from"),
+                    format!("no [[user]] has the name `{name}`"),
+                );
+            }
+        }
+    }
+
+    if config.sip.register_min > config.sip.register_max {
+        reader.problem_at("sip.register_min", "must not be above `register_max`".to_owned());
+    }
+    if config.sip.t1 > config.sip.t2 {
+        reader.problem_at("sip.t1", "must not be above `t2`".to_owned());
+    }
+    if config.media.jitter_min > config.media.jitter_max {
+        reader.problem_at("media.jitter_min", "must not be above `jitter_max`".to_owned());
+    }
+    if config.rtmp.ping_interval >= config.rtmp.idle_timeout {
+        let text = "must be above `ping_interval`, or a client is dropped before it is asked".to_owned();
+        reader.problem_at("rtmp.idle_timeout", text);
+    }
+    if config.media.rtp_ports.pairs() < config.limits.calls.min(16) {
+        reader.problem_at(
+            "media.rtp_ports",
+            "holds fewer port pairs than 16 calls need".to_owned(),
+        );
+    }
+}
+
+fn unique<'a>(names: impl Iterator<Item = &'a str>, table: &str, reader: &mut Reader<'_>) {
+    let mut seen = HashSet::new();
+    for (i, name) in names.enumerate() {
+        if !name.is_empty() && !seen.insert(name) {
+            reader.problem_at(
+                &format!("{table}.{i}.name"),
+                format!("the name `{name}` is taken"),
+            );
+        }
+    }
+}

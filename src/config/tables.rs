@@ -1,0 +1,329 @@
+//! Every key: one row each. What stands here is what the reference file says.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::section::{Reader, Row, Shown, Value, section};
+use super::tree::{Item, Kind};
+use super::value::{Pattern, PortRange, Secret, Size, choice, given, optional, sip_uri, within};
+
+const fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+const fn secs(s: u64) -> Duration {
+    Duration::from_secs(s)
+}
+
+section! {
+    /// The whole configuration.
+    Config {
+        /// This gateway.
+        node: Node = Node::default();
+        /// Flash, AIR and streaming clients over RTMP.
+        rtmp: Rtmp = Rtmp::default();
+        /// SIP phones, proxies and trunks.
+        sip: Sip = Sip::default();
+        /// A local account: for SIP phones that register, and for clients that log in.
+        user: Vec<User> = Vec::new();
+        /// Where numbers go. The first route that matches decides; nothing reaches a trunk without one.
+        route: Vec<Route> = Vec::new();
+        /// Audio.
+        media: Media = Media::default();
+        /// What the gateway takes on at most. Beyond it new work is refused; calls in progress are not touched.
+        limits: Limits = Limits::default();
+        /// What is logged, to stderr.
+        log: Log = Log::default();
+    }
+}
+
+section! {
+    /// `[node]`
+    Node {
+        /// The name of this gateway in logs and as the session name in SDP.
+        name: String = "flashgate".to_owned(), where |v| given(v);
+        /// The address under which SIP and RTP peers reach this gateway when that is not the address of
+        /// its own interface (behind a one-to-one NAT). Unset: the address of the interface that is used.
+        public_address: Option<IpAddr> = None, eg "\"203.0.113.5\"";
+        /// Threads that carry sessions and media, 0 to 64. 0: one for each processor but one, at least one.
+        workers: u8 = 0, where within(0..=64);
+        /// After a termination signal, how long calls in progress may go on before they are hung up.
+        drain_grace: Duration = secs(120), where within(ms(0)..=secs(86_400));
+    }
+}
+
+choice! {
+    /// Who may use a service.
+    Access {
+        /// From this machine anybody while no user is configured, otherwise users only.
+        Auto = "auto",
+        /// Anybody.
+        Open = "open",
+        /// Those who show the name and password of a `[[user]]`.
+        Users = "users",
+    }
+}
+
+section! {
+    /// `[rtmp]`
+    Rtmp {
+        /// Where to listen (TCP). Loopback only by default; "0.0.0.0:1935" or "[::]:1935" opens it up.
+        listen: Vec<SocketAddr> = vec![loopback(1935)];
+        /// Who may publish and play: "open" anybody; "users" with ?user=NAME&pass=PASSWORD of a [[user]];
+        /// "auto" anybody from this machine while there is no [[user]], otherwise users.
+        access: Access = Access::Auto;
+        /// Chunk size toward clients, in bytes, 128 to 65536.
+        chunk_size: u32 = 4096, where within(128..=65_536);
+        /// The largest message taken from a client.
+        max_message: Size = Size(1 << 20), where within(Size(16 << 10)..=Size(16 << 20));
+        /// From the first byte to the end of the `connect` command.
+        handshake_timeout: Duration = secs(10), where within(secs(1)..=secs(120));
+        /// How often a silent client is pinged.
+        ping_interval: Duration = secs(10), where within(secs(1)..=secs(600));
+        /// A client that has sent nothing for so long is gone.
+        idle_timeout: Duration = secs(30), where within(secs(2)..=secs(3600));
+    }
+}
+
+section! {
+    /// `[sip]`
+    Sip {
+        /// Where to listen for UDP. Loopback only by default; "0.0.0.0:5060" or "[::]:5060" opens it up.
+        udp: Vec<SocketAddr> = vec![loopback(5060)];
+        /// Where to listen for TCP.
+        tcp: Vec<SocketAddr> = vec![loopback(5060)];
+        /// The domain this gateway is registrar for, also the realm of its digest challenges. The addresses
+        /// it listens on and its public address count as this domain too.
+        domain: String = "localhost".to_owned(), where |v| given(v);
+        /// All requests to elsewhere go through this proxy.
+        outbound_proxy: Option<String> = None, where optional(|v: &String| sip_uri(v)), eg "\"sip:proxy.example.com;lr\"";
+        /// The User-Agent and Server header fields.
+        user_agent: String = "flashgate".to_owned(), where |v| given(v);
+        /// Who may register: "open" anybody under any name; "users" the [[user]] of that name with its
+        /// password; "auto" anybody from this machine while there is no [[user]], otherwise users.
+        registration: Access = Access::Auto;
+        /// Who may call in: as `registration`. Trunks may always. Strangers never reach a trunk, whatever
+        /// stands here.
+        inbound: Access = Access::Auto;
+        /// The shortest registration granted; a shorter one is refused with 423.
+        register_min: Duration = secs(60), where within(secs(1)..=secs(3600));
+        /// The longest registration granted, and that of a phone which names none.
+        register_max: Duration = secs(3600), where within(secs(60)..=secs(86_400));
+        /// How long a called party may ring.
+        ring_timeout: Duration = secs(60), where within(secs(1)..=secs(600));
+        /// Round-trip estimate T1 of RFC 3261; all transaction timers follow from it.
+        t1: Duration = ms(500), where within(ms(50)..=ms(5000));
+        /// The longest interval between repetitions, T2.
+        t2: Duration = secs(4), where within(ms(100)..=secs(40));
+        /// How long a message may stay in the network, T4.
+        t4: Duration = secs(5), where within(ms(0)..=secs(60));
+        /// A SIP provider or proxy that takes our calls. Routes name it.
+        trunk: Vec<Trunk> = Vec::new();
+    }
+}
+
+section! {
+    /// `[[sip.trunk]]`
+    Trunk {
+        /// The name by which routes and logs know it.
+        name: String = String::new(), where |v| given(v), eg "\"provider\"";
+        /// Its server; a host name is looked up by RFC 3263.
+        uri: String = String::new(), where |v| sip_uri(v), eg "\"sip:sip.provider.example\"";
+        /// The user name, in From and in digest answers.
+        username: Option<String> = None, eg "\"4930123456\"";
+        /// The password: "…", { file = "…" } or { env = "…" }.
+        password: Option<Secret> = None, eg "{ file = \"/etc/flashgate/provider.secret\" }";
+        /// The only realm that is sent the digest. Unset: the first that asks.
+        realm: Option<String> = None, eg "\"provider.example\"";
+        /// Register there and keep the registration, so that calls come in.
+        register: bool = false;
+        /// The registration to ask for.
+        expires: Duration = secs(600), where within(secs(60)..=secs(86_400));
+    }
+}
+
+section! {
+    /// `[[user]]`
+    User {
+        /// The name before the @.
+        name: String = String::new(), where |v| user_name(v), eg "\"alice\"";
+        /// The password: "…", { file = "…" } or { env = "…" }.
+        password: Secret = Secret::default(), where secret_given, eg "{ env = \"ALICE_PASSWORD\" }";
+    }
+}
+
+section! {
+    /// `[[route]]`
+    Route {
+        /// A regular expression that the dialled number must match as a whole.
+        r#match: Pattern = Pattern::none(), where pattern_given, eg "'\\+?[0-9]{5,15}'";
+        /// The users who may take this route. Empty: every user who has logged in. Strangers never.
+        from: Vec<String> = Vec::new(), eg "[\"alice\", \"bob\"]";
+        /// The trunk, or a list of trunks to try in order.
+        to: Vec<String> = Vec::new(), where |v| some(v), eg "[\"provider\"]";
+        /// What is dialled there; $1, $2 … are the groups of `match`. Unset: what the caller dialled.
+        rewrite: Option<String> = None, eg "\"$0\"";
+        /// The user part of From toward the trunk. Unset: the trunk's user name.
+        caller_id: Option<String> = None, eg "\"4930123456\"";
+        /// The call is hung up after so long.
+        max_duration: Option<Duration> = None, where optional(within(secs(1)..=secs(86_400))), eg "\"1h\"";
+    }
+}
+
+fn some(list: &[String]) -> Result<(), String> {
+    if list.is_empty() {
+        Err("must name at least one trunk".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
+fn pattern_given(pattern: &Pattern) -> Result<(), String> {
+    if pattern.is_none() {
+        Err("must be given".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
+fn secret_given(secret: &Secret) -> Result<(), String> {
+    if secret.is_empty() {
+        Err("must be given and not be empty".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
+fn user_name(name: &str) -> Result<(), String> {
+    given(name)?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.!~*'()&=+$,;?/".contains(c);
+    if name.chars().all(plain) {
+        return Ok(());
+    }
+    Err(format!(
+        "is \"{}\"; allowed: letters, digits and -_.!~*'()&=+$,;?/",
+        name.escape_default()
+    ))
+}
+
+choice! {
+    /// An audio codec on the SIP side.
+    Codec {
+        /// Speex wideband, RFC 5574.
+        Speex16k = "speex/16000",
+        /// Speex narrowband, RFC 5574.
+        Speex8k = "speex/8000",
+        /// G.711 mu-law, RFC 3551.
+        Pcmu = "PCMU/8000",
+        /// G.711 A-law, RFC 3551.
+        Pcma = "PCMA/8000",
+        /// Linear 16 bit at 16 kHz, RFC 3551 §4.5.11.
+        L16At16k = "L16/16000",
+        /// Linear 16 bit at 8 kHz.
+        L16At8k = "L16/8000",
+    }
+}
+
+section! {
+    /// `[media]`
+    Media {
+        /// The codecs offered to SIP peers, best first. What needs no transcoding goes before this order.
+        /// "speex/16000", "speex/8000", "PCMU/8000", "PCMA/8000", "L16/16000", "L16/8000".
+        codecs: Vec<Codec> = vec![Codec::Speex16k, Codec::Speex8k, Codec::Pcmu, Codec::Pcma], where |v| each_once(v);
+        /// UDP ports for RTP (even) and RTCP (odd).
+        rtp_ports: PortRange = PortRange { first: 20_000, last: 29_999 };
+        /// Audio in one RTP packet, 20 ms or 40 ms, unless the peer asks for other.
+        ptime: Duration = ms(20), where one_packet;
+        /// The least delay of the jitter buffer.
+        jitter_min: Duration = ms(0), where within(ms(0)..=ms(500));
+        /// The most delay it may grow to on a bad network.
+        jitter_max: Duration = ms(200), where within(ms(20)..=ms(1000));
+        /// Take only the narrowband layer of wideband Speex when the other leg is narrowband: same sound
+        /// for half the work.
+        narrowband_shortcut: bool = true;
+        /// Send G.711 to Flash as narrowband Speex, which needs a third less work than wideband.
+        narrowband_to_flash: bool = true;
+        /// Offer and take DTMF digits as telephone-event, RFC 4733.
+        telephone_event: bool = true;
+        /// Quality of Speex that we encode, 0 to 10. 6 is 20.6 kbit/s in wideband.
+        speex_quality: u8 = 6, where within(0..=10);
+        /// How hard the Speex encoder searches, 1 to 10. 3 costs half as much again as 1 and is hardly heard.
+        speex_complexity: u8 = 1, where within(1..=10);
+        /// A call whose SIP side sends no RTP or RTCP for so long, and is not on hold, ends.
+        rtp_timeout: Duration = secs(60), where within(secs(5)..=secs(3600));
+    }
+}
+
+fn each_once(list: &[Codec]) -> Result<(), String> {
+    if list.is_empty() {
+        return Err("must name at least one codec".to_owned());
+    }
+    for (i, codec) in list.iter().enumerate() {
+        if list.iter().skip(i + 1).any(|other| other == codec) {
+            return Err(format!("names \"{}\" twice", codec.as_str()));
+        }
+    }
+    Ok(())
+}
+
+fn one_packet(d: &Duration) -> Result<(), String> {
+    if *d == ms(20) || *d == ms(40) {
+        Ok(())
+    } else {
+        Err("allowed: \"20ms\", \"40ms\"".to_owned())
+    }
+}
+
+section! {
+    /// `[limits]`
+    Limits {
+        /// Calls at a time.
+        calls: u32 = 1000, where within(1..=100_000);
+        /// New calls a second.
+        calls_per_second: u32 = 50, where within(1..=10_000);
+        /// Client sessions at a time, over all client protocols.
+        sessions: u32 = 2000, where within(1..=100_000);
+        /// Connections at a time from one address, for RTMP and for SIP over TCP each.
+        connections_per_address: u32 = 256, where within(1..=100_000);
+    }
+}
+
+choice! {
+    /// How much is logged; each level holds those before it.
+    LogLevel {
+        /// An operator must act.
+        Error = "error",
+        /// A peer misbehaved or a limit was reached.
+        Warn = "warn",
+        /// The events of a call's life.
+        Info = "info",
+        /// Messages.
+        Debug = "debug",
+        /// Packets.
+        Trace = "trace",
+    }
+}
+
+choice! {
+    /// How a log line looks.
+    LogFormat {
+        /// For people.
+        Text = "text",
+        /// One JSON object a line.
+        Json = "json",
+    }
+}
+
+section! {
+    /// `[log]`
+    Log {
+        /// "error", "warn", "info", "debug" (messages) or "trace" (packets).
+        level: LogLevel = LogLevel::Info;
+        /// "text" or "json".
+        format: LogFormat = LogFormat::Text;
+    }
+}
