@@ -1,1 +1,17 @@
-//! flashgate: sip.
+//! SIP for flashgate, pure: bytes and [`base::Time`] in, bytes and events out.
+//!
+//! The grammar half: [`Message`] and its parts ([`Method`], [`Uri`], [`Headers`], [`NameAddr`], [`Via`]),
+//! [`parse_datagram`] and [`StreamParser`]. Wire input never panics; what cannot be read yields a
+//! [`ParseError`] that knows the status to answer with.
+
+mod error;
+mod header;
+mod msg;
+mod parse;
+mod uri;
+
+pub use error::{Error, ParseError};
+pub use header::{CSeq, HeaderName, Headers, MediaType, NameAddr, Via};
+pub use msg::{Message, Method, Request, Response, reason_phrase};
+pub use parse::{Frame, StreamParser, parse_datagram};
+pub use uri::{Host, Params, Scheme, Uri};
