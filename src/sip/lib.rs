@@ -8,10 +8,12 @@ mod error;
 mod header;
 mod msg;
 mod parse;
+mod transport;
 mod uri;
 
 pub use error::{Error, ParseError};
 pub use header::{CSeq, HeaderName, Headers, MediaType, NameAddr, Via};
 pub use msg::{Message, Method, Request, Response, reason_phrase};
 pub use parse::{Frame, StreamParser, parse_datagram};
+pub use transport::{Destination, Source, Transport};
 pub use uri::{Host, Params, Scheme, Uri};
