@@ -90,7 +90,11 @@ pub struct ParseError {
 impl ParseError {
     /// The status to answer with.
     pub const fn status(&self) -> u16 {
-        self.error.status()
+        match (&self.error, &self.method) {
+            // What an unknown method demands of CSeq is unknown too (RFC 4475 §3.1.2.18).
+            (Error::CSeqMethod, Some(Method::Other(_))) => 501,
+            (error, _) => error.status(),
+        }
     }
 
     /// The response that tells the sender, to be sent as the topmost Via says. `None` when the message was a

@@ -32,11 +32,12 @@ impl Via {
         }
     }
 
-    /// Reads one Via value. `None` when it is malformed or not of SIP 2.0.
+    /// Reads one Via value. `None` when it is malformed. The version may be any: the answer to a request of
+    /// another version needs its Via.
     pub fn parse(s: &str) -> Option<Via> {
         let (name, rest) = s.split_once('/')?;
         let (version, rest) = rest.split_once('/')?;
-        if !trim(name).eq_ignore_ascii_case("SIP") || trim(version) != "2.0" {
+        if !trim(name).eq_ignore_ascii_case("SIP") || !is_token(trim(version)) {
             return None;
         }
         let rest = trim(rest);

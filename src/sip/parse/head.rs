@@ -191,7 +191,12 @@ fn request_line(rest: &str) -> Result<Uri, Error> {
     if uri.len() > MAX_URI {
         return Err(Error::UriTooLong(MAX_URI));
     }
-    Uri::parse(uri)
+    let uri = Uri::parse(uri)?;
+    if uri.headers().is_some() {
+        // They could smuggle header fields past whoever reads the URI (RFC 4475 §3.1.2.11).
+        return Err(Error::Uri("headers in a Request-URI"));
+    }
+    Ok(uri)
 }
 
 fn status_line(line: &str) -> Result<Start, Error> {

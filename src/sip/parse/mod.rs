@@ -6,7 +6,8 @@ mod scan;
 mod stream;
 
 pub(crate) use scan::{
-    find_outside, is_token, is_token_byte, number, quoted, split_outside, trim, unquote, write_quoted,
+    find_outside, is_token, is_token_byte, number, pieces_outside, quoted, split_outside, trim, unquote,
+    write_quoted,
 };
 pub use stream::{Frame, StreamParser};
 
@@ -48,3 +49,5 @@ pub fn parse_datagram(datagram: &[u8]) -> Result<Message, ParseError> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod torture;

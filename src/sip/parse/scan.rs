@@ -19,9 +19,14 @@ pub(crate) fn trim(s: &str) -> &str {
     s.trim_matches([' ', '\t'])
 }
 
-/// Pieces of a value between separators that stand outside quoted strings and angle brackets. Pieces are
-/// trimmed; empty ones are left out. An open quoted string runs to the end.
+/// As [`pieces_outside`], without the empty pieces.
 pub(crate) fn split_outside(s: &str, separator: u8) -> impl Iterator<Item = &str> {
+    pieces_outside(s, separator).filter(|piece| !piece.is_empty())
+}
+
+/// Pieces of a value between separators that stand outside quoted strings and angle brackets, trimmed. An open
+/// quoted string runs to the end.
+pub(crate) fn pieces_outside(s: &str, separator: u8) -> impl Iterator<Item = &str> {
     let mut rest = Some(s);
     std::iter::from_fn(move || {
         let s = rest?;
@@ -32,7 +37,6 @@ pub(crate) fn split_outside(s: &str, separator: u8) -> impl Iterator<Item = &str
         rest = after;
         Some(trim(piece))
     })
-    .filter(|piece| !piece.is_empty())
 }
 
 /// Where the first `wanted` stands outside quoted strings and angle brackets. `wanted` is ASCII and neither a

@@ -4,6 +4,9 @@ use super::head::{Head, head_end_from};
 use crate::error::{Error, ParseError};
 use crate::msg::Message;
 
+/// An idle connection keeps no more memory than this, in bytes.
+const IDLE_CAPACITY: usize = 8 * 1024;
+
 /// What a stream delivers.
 #[derive(Clone, PartialEq, Debug)]
 #[allow(
@@ -61,6 +64,9 @@ impl StreamParser {
         if self.used > 0 {
             self.buffer.drain(..self.used);
             self.used = 0;
+            if self.buffer.is_empty() && self.buffer.capacity() > IDLE_CAPACITY {
+                self.buffer = Vec::new();
+            }
         }
         self.buffer.extend_from_slice(bytes);
     }

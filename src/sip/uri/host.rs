@@ -1,5 +1,6 @@
 //! Hosts.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -18,7 +19,13 @@ impl Host {
     /// Reads a host: a name, an IPv4 address, or an IPv6 address in brackets.
     pub fn parse(s: &str) -> Option<Host> {
         if let Some(inner) = s.strip_prefix('[') {
-            return inner.strip_suffix(']')?.parse().ok().map(Host::V6);
+            let address = inner.strip_suffix(']')?;
+            // The grammar of RFC 3261 lets a third colon stand before an IPv4 tail (RFC 5118 §4.10).
+            let address = match address.contains(":::") {
+                true => Cow::Owned(address.replacen(":::", "::", 1)),
+                false => Cow::Borrowed(address),
+            };
+            return address.parse().ok().map(Host::V6);
         }
         if let Ok(v4) = s.parse() {
             return Some(Host::V4(v4));

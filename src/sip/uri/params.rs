@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::parse::{split_outside, unquote};
+use crate::parse::{pieces_outside, trim, unquote};
 
 /// An ordered list of `;name` and `;name=value`. Names are compared without case. Values are kept as on the
 /// wire, quotes and escapes included.
@@ -20,7 +20,14 @@ impl Params {
     /// what no token or escape allows, or a quoted value does not end.
     pub fn parse(s: &str) -> Option<Params> {
         let mut list = Vec::new();
-        for piece in split_outside(s, b';') {
+        let s = trim(s);
+        let s = s.strip_prefix(';').unwrap_or(s);
+        // Many senders end a list with a semicolon; between two of them something must stand.
+        let s = s.strip_suffix(';').unwrap_or(s);
+        if s.is_empty() {
+            return Some(Params(list));
+        }
+        for piece in pieces_outside(s, b';') {
             let (name, value) = match piece.split_once('=') {
                 Some((n, v)) => (n.trim_end(), Some(v.trim_start())),
                 None => (piece, None),
