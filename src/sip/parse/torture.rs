@@ -471,7 +471,11 @@ fn rfc5118_messages() {
     for (section, name, verdict) in table {
         // Three of them announce lengths that fit neither kind of line end: slips of the RFC.
         let text = String::from_utf8(read("rfc5118", name)).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text.as_str(), ""));
+        if body.is_empty() {
+            // Two of those without a body lack the empty line.
+            judge(section, name, text.as_bytes(), &verdict);
+        }
         let length = head.find("Content-Length").unwrap();
         let head = &head[..length];
         let crlf = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
