@@ -1,3 +1,4 @@
 //! flashgate: the daemon.
 
 pub mod config;
+pub mod net;
