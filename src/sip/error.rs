@@ -49,6 +49,13 @@ pub enum Error {
     #[error("no Content-Length on a stream")]
     NoLength,
 
+    /// No challenge of a 401 or 407 can be answered: unknown scheme or algorithm, or another realm.
+    #[error("no challenge can be answered")]
+    AuthUnsupported,
+    /// The server refused our credentials.
+    #[error("the credentials were refused")]
+    AuthRejected,
+
     /// Limit: the message is larger than allowed.
     #[error("the message is larger than {0} bytes")]
     TooLarge(usize),

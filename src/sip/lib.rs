@@ -4,6 +4,7 @@
 //! [`parse_datagram`] and [`StreamParser`]. Wire input never panics; what cannot be read yields a
 //! [`ParseError`] that knows the status to answer with.
 
+pub mod auth;
 mod error;
 mod header;
 mod msg;
