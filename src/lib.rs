@@ -1,4 +1,6 @@
 //! flashgate: the daemon.
 
+pub mod cli;
 pub mod config;
+pub mod daemon;
 pub mod net;

@@ -1,3 +1,7 @@
-//! The flashgate daemon.
+//! The flashgate daemon and its tools.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    flashgate::cli::main()
+}

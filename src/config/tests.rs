@@ -276,10 +276,3 @@ fn a_pattern_matches_the_whole_number() {
     assert_eq!(route.r#match.apply("12", None), None);
     assert_eq!(route.r#match.apply("1", None).as_deref(), Some("1"));
 }
-
-#[test]
-#[ignore = "writes config/reference.toml"]
-fn write_the_reference_file() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/reference.toml");
-    std::fs::write(path, Config::reference()).unwrap();
-}

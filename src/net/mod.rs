@@ -7,6 +7,7 @@
 //! | `gate` | accepting connections within limits |
 //! | `ports` | RTP/RTCP port pairs |
 //! | `dns` | NAPTR, SRV and addresses, without blocking |
+//! | `signals` | SIGTERM and SIGINT |
 //! | `sys` | the few system calls that no crate offers safely |
 
 mod bind;
@@ -14,6 +15,7 @@ mod clock;
 mod dns;
 mod gate;
 mod ports;
+mod signals;
 mod sys;
 
 pub use bind::{BindError, Transport, local_address_toward, tcp, udp};
@@ -21,4 +23,5 @@ pub use clock::Clock;
 pub use dns::{LookupError, Naptr, Resolver, Srv};
 pub use gate::{Gate, Limits, Permit, Refusals};
 pub use ports::{PortsExhausted, RtpPair, RtpPorts};
+pub use signals::{Asked, Signals};
 pub use sys::{entropy, keep_send_queue_short, raise_file_limit, unsent};

@@ -1,0 +1,63 @@
+//! The command line: one file a sub-command.
+
+mod check;
+mod logging;
+mod run;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The exit code of a request that failed; wrong usage is 2, as clap has it.
+const FAILED: u8 = 1;
+
+/// RTMP to SIP media gateway.
+#[derive(Debug, Parser)]
+#[command(name = "flashgate", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway in the foreground; the first SIGTERM drains, the second ends
+    Run(Source),
+    /// Validate a configuration and print the effective one
+    Check(check::Check),
+}
+
+/// Where the configuration comes from.
+#[derive(Debug, clap::Args)]
+struct Source {
+    /// The configuration file [default: /etc/flashgate/flashgate.toml if it exists, else built-in defaults]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Parses the command line, does what it says, returns the exit code.
+pub fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Run(source) => run::run(&source),
+        Command::Check(check) => check.run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}
