@@ -49,6 +49,12 @@ pub enum Error {
     #[error("no Content-Length on a stream")]
     NoLength,
 
+    /// A session description could not be read; the value says where and why.
+    #[error("the session description is malformed: {0}")]
+    Sdp(String),
+    /// Offer and answer have no medium or format in common.
+    #[error("no media format in common")]
+    Incompatible,
     /// No challenge of a 401 or 407 can be answered: unknown scheme or algorithm, or another realm.
     #[error("no challenge can be answered")]
     AuthUnsupported,
@@ -62,6 +68,9 @@ pub enum Error {
     /// Limit: the Request-URI is longer than allowed.
     #[error("the Request-URI is longer than {0} bytes")]
     UriTooLong(usize),
+    /// Limit: more media in a session description than allowed.
+    #[error("more than {0} media")]
+    TooManyMedia(usize),
     /// Limit: more header fields than allowed.
     #[error("more than {0} header fields")]
     TooManyHeaders(usize),
@@ -74,6 +83,7 @@ impl Error {
             Error::Version(_) => 505,
             Error::TooLarge(_) => 513,
             Error::UriTooLong(_) => 414,
+            Error::Incompatible => 488,
             _ => 400,
         }
     }

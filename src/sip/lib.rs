@@ -9,6 +9,7 @@ mod error;
 mod header;
 mod msg;
 mod parse;
+pub mod sdp;
 mod transport;
 mod uri;
 
