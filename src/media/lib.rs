@@ -1,1 +1,22 @@
-//! flashgate: media.
+//! flashgate: media, pure. RTP and RTCP, the jitter buffer, playout toward RTP, digits, pipes between codecs,
+//! mixing. Bytes and [`base::Time`] in, bytes and frames out; no socket, no clock, no thread.
+
+mod dtmf;
+mod error;
+mod frame;
+mod jitter;
+mod latch;
+pub mod params;
+mod rtcp;
+mod rtp;
+
+pub use dtmf::{
+    DtmfReceiver, DtmfSender, DtmfSlot, EVENT_LEN, EventPacket, InfoDigit, MAX_DIGITS, TelephoneEvent,
+    code_of, digit_of, parse_info, write_info,
+};
+pub use error::Error;
+pub use frame::MediaTime;
+pub use jitter::{Insert, JitterBuffer, JitterStats, Out};
+pub use latch::{Latch, LatchDecision};
+pub use rtcp::{RtcpEvent, RtcpSession, RtcpStats};
+pub use rtp::{RTP_HEADER, RtpPacket, RtpReceiver, RtpSender, SeqUnwrap, Verdict, is_rtcp};

@@ -1,0 +1,186 @@
+//! Symmetric RTP: where to send, learned from where media comes (RFC 4961, RFC 7362 §4).
+
+use base::Time;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Time after the first packet in which the address from SDP may still take the latch from a stranger that
+/// was merely faster.
+const LEARNING: Duration = Duration::from_secs(2);
+/// Silence of the latched address after which any valid source may take its place. Longer than the 2 s in
+/// which a stalled uplink must recover, so a stall is no invitation.
+const SILENCE: Duration = Duration::from_secs(3);
+/// Silence after which the *same stream* (SSRC and sequence go on, which a stranger off the path cannot
+/// know) may move: a phone that changed networks or a NAT that forgot. More than a few frames of jitter.
+const MOVE_SILENCE: Duration = Duration::from_millis(100);
+
+/// What to do with a packet, by its source address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LatchDecision {
+    /// From the remote: use it.
+    Accept,
+    /// Use it, and send to its source from now on.
+    Latched(SocketAddr),
+    /// From somewhere else: drop it.
+    Ignore,
+}
+
+/// The rule for one port. Ask it only about packets that are valid RTP (or SRTP that authenticated) of a
+/// negotiated payload type.
+#[derive(Clone, Debug)]
+pub struct Latch {
+    signalled: Option<SocketAddr>,
+    symmetric: bool,
+    learned: Option<Learned>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Learned {
+    addr: SocketAddr,
+    first: Time,
+    last: Time,
+}
+
+impl Latch {
+    /// `signalled` is the address from SDP, if any. Without `symmetric` only that address is taken (or the
+    /// first one heard when there is none) and media is never sent elsewhere.
+    pub fn new(signalled: Option<SocketAddr>, symmetric: bool) -> Latch {
+        Latch {
+            signalled,
+            symmetric,
+            learned: None,
+        }
+    }
+
+    /// Where to send: the learned address, else the signalled one.
+    pub fn remote(&self) -> Option<SocketAddr> {
+        self.learned.map(|l| l.addr).or(self.signalled)
+    }
+
+    /// The peer signalled an address anew (answer, re-INVITE). An unchanged one leaves the latch alone.
+    pub fn signal(&mut self, addr: Option<SocketAddr>) {
+        if self.signalled != addr {
+            self.signalled = addr;
+            self.learned = None;
+        }
+    }
+
+    /// Judges a valid packet. `continues`: its SSRC is the current one and its sequence number follows.
+    pub fn on_packet(&mut self, now: Time, from: SocketAddr, continues: bool) -> LatchDecision {
+        if !self.symmetric
+            && let Some(signalled) = self.signalled
+            && signalled.ip() != from.ip()
+        {
+            return LatchDecision::Ignore;
+        }
+        match &mut self.learned {
+            Some(l) if l.addr == from => {
+                l.last = now;
+                LatchDecision::Accept
+            }
+            Some(l) => {
+                let quiet = now.since(l.last);
+                let rightful = Some(from) == self.signalled && now.since(l.first) < LEARNING;
+                if rightful || quiet >= SILENCE || (continues && quiet >= MOVE_SILENCE) {
+                    self.learn(now, from)
+                } else {
+                    LatchDecision::Ignore
+                }
+            }
+            None => self.learn(now, from),
+        }
+    }
+
+    fn learn(&mut self, now: Time, addr: SocketAddr) -> LatchDecision {
+        if !self.symmetric && self.signalled.is_some() {
+            // Taken from its address, but answered where SDP says.
+            return LatchDecision::Accept;
+        }
+        let before = self.remote();
+        self.learned = Some(Learned {
+            addr,
+            first: now,
+            last: now,
+        });
+        if before == Some(addr) {
+            LatchDecision::Accept
+        } else {
+            LatchDecision::Latched(addr)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addr(port: u16) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, 1], port))
+    }
+
+    fn at(ms: u64) -> Time {
+        Time::from_millis(ms)
+    }
+
+    #[test]
+    fn learns_the_first_source_and_keeps_it() {
+        let mut l = Latch::new(Some(addr(1)), true);
+        assert_eq!(l.remote(), Some(addr(1)));
+        assert_eq!(
+            l.on_packet(at(0), addr(2), false),
+            LatchDecision::Latched(addr(2))
+        );
+        assert_eq!(l.on_packet(at(2_500), addr(2), true), LatchDecision::Accept);
+        // The learning time is over: not even the signalled address gets in while the latched one talks.
+        assert_eq!(l.on_packet(at(2_510), addr(1), false), LatchDecision::Ignore);
+        assert_eq!(l.on_packet(at(2_520), addr(3), false), LatchDecision::Ignore);
+        assert_eq!(l.remote(), Some(addr(2)));
+    }
+
+    #[test]
+    fn the_signalled_address_wins_within_the_learning_time() {
+        let mut l = Latch::new(Some(addr(1)), true);
+        l.on_packet(at(0), addr(9), false);
+        assert_eq!(
+            l.on_packet(at(40), addr(1), false),
+            LatchDecision::Latched(addr(1))
+        );
+        assert_eq!(l.on_packet(at(60), addr(9), false), LatchDecision::Ignore);
+    }
+
+    #[test]
+    fn the_same_stream_may_move_but_a_stranger_must_wait_for_silence() {
+        let mut l = Latch::new(None, true);
+        l.on_packet(at(0), addr(1), false);
+        assert_eq!(l.on_packet(at(90), addr(2), true), LatchDecision::Ignore);
+        assert_eq!(
+            l.on_packet(at(110), addr(2), true),
+            LatchDecision::Latched(addr(2))
+        );
+        assert_eq!(l.on_packet(at(3_000), addr(3), false), LatchDecision::Ignore);
+        assert_eq!(
+            l.on_packet(at(3_110), addr(3), false),
+            LatchDecision::Latched(addr(3))
+        );
+    }
+
+    #[test]
+    fn a_new_signalled_address_opens_the_latch() {
+        let mut l = Latch::new(Some(addr(1)), true);
+        l.on_packet(at(0), addr(2), false);
+        l.signal(Some(addr(1)));
+        assert_eq!(l.remote(), Some(addr(2)));
+        l.signal(Some(addr(5)));
+        assert_eq!(l.remote(), Some(addr(5)));
+        assert_eq!(l.on_packet(at(10), addr(5), false), LatchDecision::Accept);
+    }
+
+    #[test]
+    fn without_symmetry_only_the_signalled_host_is_heard() {
+        let mut l = Latch::new(Some(addr(1)), false);
+        let other = SocketAddr::from(([192, 0, 2, 7], 1));
+        assert_eq!(l.on_packet(at(0), other, false), LatchDecision::Ignore);
+        assert_eq!(l.on_packet(at(0), addr(4), false), LatchDecision::Accept);
+        assert_eq!(l.remote(), Some(addr(1)));
+    }
+}

@@ -1,0 +1,42 @@
+//! The numbers of this crate, each with its reason.
+
+use std::time::Duration;
+
+/// One slot of paced audio: what every telephone expects, and the frame of Speex and of most others.
+pub const SLOT: Duration = Duration::from_millis(20);
+
+/// Longest audio payload taken from a peer, bytes: an Ethernet packet's worth.
+pub const MAX_PAYLOAD: usize = 1500;
+
+// --- jitter buffer ---
+
+/// Most packets held out of order: one second of 20 ms frames, far above [`MAX_WAIT`]. When full, the oldest
+/// goes.
+pub const JITTER_FRAMES: usize = 50;
+/// A bucket of the window over which transit times are compared.
+pub const BUCKET: Duration = Duration::from_millis(250);
+/// Buckets in the window.
+pub const BUCKETS: usize = 7;
+/// Seven buckets: 1.5 to 1.75 s of arrivals. Long enough to hold some 80 packets as evidence, and under
+/// the 2 s in which delay must be back at its floor.
+pub const WINDOW: Duration = Duration::from_millis(1_750);
+/// Least wait for a gap (or one packet duration, if that is shorter). With 20 ms packets a lost one is given
+/// up just when the next arrives, so a loss delays nothing.
+pub const MIN_WAIT: Duration = Duration::from_millis(20);
+/// Added to the worst lateness seen, so that the next like it is in time: above the 5 ms tick of a shard.
+pub const WAIT_MARGIN: Duration = Duration::from_millis(5);
+/// Longest wait for a gap, and the age at which a frame is no longer worth hearing: ITU-T G.114 wants 150 ms
+/// mouth to ear, so more than this would spoil the conversation for the sake of a frame.
+pub const MAX_WAIT: Duration = Duration::from_millis(120);
+/// Longest stretch concealed without a break. Concealment has faded to silence by then (libspeex after five
+/// frames); the rest of a longer gap is a hole in time.
+pub const MAX_CONCEAL: Duration = Duration::from_millis(100);
+/// When every packet has been too late for so long, the path has become longer, not the packets late.
+pub const REBASE: Duration = Duration::from_millis(200);
+/// Packets whose lateness falls by more than this within [`REBASE`] are a backlog being drained, not a
+/// longer path.
+pub const CATCH_UP: Duration = Duration::from_millis(40);
+/// A timestamp this far ahead of time is a new time base.
+pub const MAX_AHEAD: Duration = Duration::from_secs(1);
+/// A timestamp this far behind time is a new time base; no network holds a packet so long.
+pub const MAX_BEHIND: Duration = Duration::from_secs(10);
