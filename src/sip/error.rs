@@ -49,6 +49,9 @@ pub enum Error {
     #[error("no Content-Length on a stream")]
     NoLength,
 
+    /// DNS knows no address for a URI's host.
+    #[error("no address was found")]
+    Unlocated,
     /// A session description could not be read; the value says where and why.
     #[error("the session description is malformed: {0}")]
     Sdp(String),

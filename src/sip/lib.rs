@@ -7,6 +7,7 @@
 pub mod auth;
 mod error;
 mod header;
+pub mod locate;
 mod msg;
 mod parse;
 pub mod sdp;
