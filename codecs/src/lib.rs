@@ -1,1 +1,22 @@
-//! flashgate: audio codecs.
+//! Audio codecs behind one table, and the signal processing around them.
+//!
+//! PCM is mono `i16` at the stated rate; buffers are the caller's; nothing allocates after construction. A codec is a
+//! row of [`TABLE`] plus a module: no other crate knows one by name (README.md, "How to add a codec").
+
+mod codec;
+mod error;
+mod ffi;
+mod table;
+
+pub mod conceal;
+pub mod g711;
+pub mod l16;
+pub mod level;
+pub mod mix;
+pub mod reframe;
+pub mod speex;
+pub mod tone;
+
+pub use codec::{Decoder, Encoder, EncoderOptions, decoder, encoder};
+pub use error::Error;
+pub use table::{Codec, CodecId, TABLE, by_flv, by_rtp, by_static_pt, codec};
