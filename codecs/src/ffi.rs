@@ -58,7 +58,6 @@ unsafe extern "C" {
     pub(crate) fn speex_bits_reset(bits: *mut SpeexBits);
     pub(crate) fn speex_bits_read_from(bits: *mut SpeexBits, bytes: *const c_char, len: c_int);
     pub(crate) fn speex_bits_write(bits: *mut SpeexBits, bytes: *mut c_char, max_len: c_int) -> c_int;
-    pub(crate) fn speex_bits_nbytes(bits: *mut SpeexBits) -> c_int;
 
     pub(crate) fn speex_resampler_init(
         channels: u32,

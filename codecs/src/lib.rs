@@ -14,6 +14,7 @@ pub mod l16;
 pub mod level;
 pub mod mix;
 pub mod reframe;
+pub mod resample;
 pub mod speex;
 pub mod tone;
 

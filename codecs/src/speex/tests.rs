@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Decoder as _, Encoder as _};
+use crate::Encoder as _;
 
 fn settled_silence(mode: FrameMode) -> Vec<u8> {
     let mut encoder = Encoder::new(mode, &EncoderOptions::default()).unwrap();
