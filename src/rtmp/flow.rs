@@ -1,0 +1,4 @@
+//! Flow control above TCP.
+/// Placeholder for the method.
+#[derive(Debug, Default)]
+pub struct Flow {}
