@@ -5,15 +5,24 @@
 //! [`ParseError`] that knows the status to answer with.
 
 pub mod auth;
+mod dialog;
+mod endpoint;
 mod error;
 mod header;
 pub mod locate;
 mod msg;
 mod parse;
+mod registrar;
 pub mod sdp;
+mod timer;
+mod transaction;
 mod transport;
 mod uri;
 
+pub use endpoint::{
+    Binding, Body, CallHandle, Endpoint, EndpointConfig, Event, Invite, Limits, Listener, LookupId,
+    OutOfDialog, Output, Refused, Registration, RegistrationHandle, RequestHandle, SendId, User,
+};
 pub use error::{Error, ParseError};
 pub use header::{CSeq, HeaderName, Headers, MediaType, NameAddr, Via};
 pub use msg::{Message, Method, Request, Response, reason_phrase};

@@ -7,6 +7,7 @@ mod via;
 
 pub use name::HeaderName;
 pub use name_addr::NameAddr;
+pub(crate) use typed::seconds;
 pub use typed::{CSeq, MediaType};
 pub use via::Via;
 

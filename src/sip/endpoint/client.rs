@@ -1,0 +1,697 @@
+//! Requests we send: next hop, attempts over several addresses, transactions, challenges.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+
+use base::{ConnId, Time};
+
+use super::{
+    CallHandle, Deadline, Endpoint, LookupId, Output, Refused, RegistrationHandle, RequestHandle, SendId,
+};
+use crate::auth;
+use crate::header::{HeaderName, NameAddr, Via};
+use crate::msg::{Method, Request, Response};
+use crate::transaction::{Do, Ict, Nict, Timer};
+use crate::transport::{Destination, Source, Transport};
+use crate::uri::{Scheme, Uri};
+
+/// Challenges answered for one request: proxies on the way may each have theirs, and a nonce may be stale.
+const MAX_CHALLENGES: u8 = 4;
+/// Addresses tried for one request.
+const MAX_TARGETS: usize = 8;
+
+/// For whom a request is sent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Owner {
+    /// The INVITE that began a call, or a re-INVITE.
+    Invite(CallHandle),
+    /// BYE.
+    Bye(CallHandle),
+    /// ACK of a 2xx: has no transaction.
+    Ack(CallHandle),
+    /// Another request within a dialog.
+    InDialog(CallHandle),
+    /// REGISTER.
+    Registration(RegistrationHandle),
+    /// A request outside calls.
+    Plain(RequestHandle),
+}
+
+impl Owner {
+    pub(super) fn call(&self) -> Option<CallHandle> {
+        match self {
+            Owner::Invite(h) | Owner::Bye(h) | Owner::Ack(h) | Owner::InDialog(h) => Some(*h),
+            Owner::Registration(_) | Owner::Plain(_) => None,
+        }
+    }
+}
+
+/// What a request to be sent needs beside itself.
+#[derive(Debug)]
+pub(super) struct Sending {
+    pub(super) owner: Owner,
+    /// Where it goes when there is no flow, or the flow is gone.
+    pub(super) hop: Option<Uri>,
+    pub(super) flow: Option<Source>,
+    /// User part and parameters of the Contact to add; none is added when `None`.
+    pub(super) contact: Option<(Option<String>, String)>,
+    pub(super) auth: Option<auth::Client>,
+}
+
+/// One request over all its attempts.
+#[derive(Debug)]
+struct Outgoing {
+    /// Without Via and Contact, which depend on the path.
+    request: Request,
+    sending: Sending,
+    targets: VecDeque<Target>,
+    challenges: u8,
+    /// The transaction of the current attempt.
+    transaction: Option<u64>,
+    /// Not to be tried again: it was cancelled.
+    last_try: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Target {
+    Flow(Source),
+    Address(Destination),
+    /// UDP although the message is large, since TCP failed.
+    LargeUdp(Destination),
+}
+
+#[derive(Debug)]
+enum Machine {
+    Invite(Ict),
+    Other(Nict),
+}
+
+#[derive(Debug)]
+struct Transaction {
+    machine: Machine,
+    outgoing: u64,
+    request: Request,
+    bytes: Vec<u8>,
+    key: Key,
+    path: Path,
+    flow: bool,
+}
+
+/// Branch and method (RFC 3261 §17.1.3).
+type Key = (String, String);
+
+/// Where a message is sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Path {
+    pub(super) transport: Transport,
+    pub(super) local: Option<SocketAddr>,
+    pub(super) remote: SocketAddr,
+    pub(super) conn: Option<ConnId>,
+}
+
+impl From<Source> for Path {
+    fn from(s: Source) -> Path {
+        Path {
+            transport: s.transport,
+            local: Some(s.local),
+            remote: s.remote,
+            conn: s.conn,
+        }
+    }
+}
+
+/// Client transactions and the requests they serve.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    outgoing: BTreeMap<u64, Outgoing>,
+    transactions: BTreeMap<u64, Transaction>,
+    keys: BTreeMap<Key, u64>,
+    lookups: BTreeMap<LookupId, u64>,
+}
+
+impl Table {
+    pub(super) fn len(&self) -> usize {
+        self.transactions.len().max(self.outgoing.len())
+    }
+
+    /// The request as it was last sent, for a call that makes its dialog from the response.
+    pub(super) fn request(&self, outgoing: u64) -> Option<&Request> {
+        self.outgoing.get(&outgoing).map(|o| &o.request)
+    }
+}
+
+impl Endpoint {
+    /// Sends a request to its next hop. Via and Contact are added for each attempt.
+    pub(super) fn start(
+        &mut self,
+        now: Time,
+        mut request: Request,
+        mut sending: Sending,
+    ) -> Result<u64, Refused> {
+        // What ends or acknowledges a call passes even when full.
+        let urgent = matches!(request.method, Method::Ack | Method::Bye);
+        if !urgent && self.clients.len() >= self.config.limits.transactions {
+            return Err(Refused::Limit);
+        }
+        let id = self.new_id();
+        if let Some(call) = sending.owner.call() {
+            self.hold_call(call);
+        }
+        // The ACK of a 2xx carries the INVITE's credentials (RFC 3261 §22.1), copied by its maker.
+        if request.method != Method::Ack
+            && let Some(auth) = &mut sending.auth
+        {
+            auth.sign(&mut request, &mut self.rng);
+            let auth = auth.clone();
+            self.keep_auth(&sending.owner, &auth);
+        }
+        let outgoing = Outgoing {
+            request,
+            sending,
+            targets: VecDeque::new(),
+            challenges: 0,
+            transaction: None,
+            last_try: false,
+        };
+        self.clients.outgoing.insert(id, outgoing);
+        self.attempt(now, id);
+        Ok(id)
+    }
+
+    /// Tries the next target of a request, or reports that none is left.
+    fn attempt(&mut self, now: Time, id: u64) {
+        loop {
+            let Some(out) = self.clients.outgoing.get_mut(&id) else {
+                return;
+            };
+            out.transaction = None;
+            let target = match out.sending.flow.take() {
+                Some(flow) => Some(Target::Flow(flow)),
+                None => out.targets.pop_front(),
+            };
+            let Some(target) = target else {
+                let Some(hop) = out.sending.hop.take() else {
+                    self.fail(now, id, 503);
+                    return;
+                };
+                match numeric(&hop) {
+                    Some(dest) => out.targets.push_back(Target::Address(dest)),
+                    None => {
+                        let lookup = LookupId(self.new_id());
+                        self.clients.lookups.insert(lookup, id);
+                        self.timers
+                            .set(Deadline::Lookup(lookup), now + self.config.base().limit());
+                        self.out.push_back(Output::Lookup { id: lookup, uri: hop });
+                        return;
+                    }
+                }
+                continue;
+            };
+            if self.launch(now, id, target) {
+                return;
+            }
+        }
+    }
+
+    /// Sends a request to one target; false when we have no socket for it.
+    fn launch(&mut self, now: Time, id: u64, target: Target) -> bool {
+        let (path, is_flow) = match target {
+            Target::Flow(flow) => (Path::from(flow), true),
+            Target::Address(dest) | Target::LargeUdp(dest) => {
+                let Some(listener) = self.config.listener(dest.transport, dest.addr) else {
+                    return false;
+                };
+                let path = Path {
+                    transport: dest.transport,
+                    local: Some(listener.local),
+                    remote: dest.addr,
+                    conn: None,
+                };
+                (path, false)
+            }
+        };
+        let branch = format!("z9hG4bK{}", self.rng.token(16));
+        let Some(out) = self.clients.outgoing.get_mut(&id) else {
+            return true;
+        };
+        let mut request = out.request.clone();
+        let listener = path
+            .local
+            .and_then(|local| self.config.listener_at(path.transport, local));
+        let Some(listener) = listener else {
+            return false;
+        };
+        let mut via = Via::new(
+            path.transport.via(),
+            listener.host.clone(),
+            Some(listener.port),
+            &branch,
+        );
+        via.params.set("rport", None);
+        request.headers.push_front(HeaderName::Via, via);
+        if let Some((user, params)) = &out.sending.contact {
+            let contact = listener.contact(user.as_deref());
+            request
+                .headers
+                .push(HeaderName::Contact, format!("{}{params}", NameAddr::new(contact)));
+        }
+        request
+            .headers
+            .push(HeaderName::UserAgent, &self.config.user_agent);
+        let bytes = request.to_bytes();
+        if let Target::Address(dest) = target
+            && dest.transport == Transport::Udp
+            && bytes.len() > self.config.udp_max
+            && self.config.listener(Transport::Tcp, dest.addr).is_some()
+        {
+            out.targets.push_front(Target::LargeUdp(dest));
+            let transport = Transport::Tcp;
+            out.targets
+                .push_front(Target::Address(Destination { transport, ..dest }));
+            return false;
+        }
+        if out.request.method == Method::Ack {
+            let owner = out.sending.owner.clone();
+            self.send(SendId(0), path, bytes.clone());
+            self.forget_outgoing(now, id);
+            if let Owner::Ack(call) = owner {
+                self.ack_sent(call, &request, path, bytes);
+            }
+            return true;
+        }
+        let reliable = path.transport.is_reliable();
+        let (machine, todo) = if request.method == Method::Invite {
+            let (ict, todo) = Ict::new(self.config.base(), reliable);
+            (Machine::Invite(ict), todo)
+        } else {
+            let (nict, todo) = Nict::new(self.config.base(), reliable);
+            (Machine::Other(nict), todo)
+        };
+        let key = (branch, request.method.to_string());
+        let transaction = Transaction {
+            machine,
+            outgoing: id,
+            request,
+            bytes,
+            key: key.clone(),
+            path,
+            flow: is_flow,
+        };
+        let tx = self.new_id();
+        if let Some(out) = self.clients.outgoing.get_mut(&id) {
+            out.transaction = Some(tx);
+        }
+        self.clients.transactions.insert(tx, transaction);
+        self.clients.keys.insert(key, tx);
+        self.run_client(now, tx, todo, None);
+        true
+    }
+
+    /// Carries out what a client transaction wants.
+    fn run_client(&mut self, now: Time, tx: u64, todo: Vec<Do>, response: Option<(Response, Source)>) {
+        let Some(outgoing) = self.clients.transactions.get(&tx).map(|t| t.outgoing) else {
+            return;
+        };
+        let (mut deliver, mut timeout) = (false, None);
+        for what in todo {
+            let Some(t) = self.clients.transactions.get(&tx) else {
+                break;
+            };
+            match what {
+                Do::Send => {
+                    let (path, bytes) = (t.path, t.bytes.clone());
+                    self.send(SendId(tx), path, bytes);
+                }
+                Do::Ack => {
+                    if let Some((response, _)) = &response {
+                        let (path, ack) = (t.path, follow_up(&t.request, Method::Ack, Some(response)));
+                        self.send(SendId(0), path, ack.to_bytes());
+                    }
+                }
+                Do::Set(timer, after) => self.timers.set(Deadline::Transaction(tx, timer), now + after),
+                Do::Clear(timer) => self.timers.clear(&Deadline::Transaction(tx, timer)),
+                Do::Deliver => deliver = true,
+                Do::Timeout => timeout = Some(t.flow),
+                Do::Done => self.forget_client(now, tx, deliver || timeout.is_some()),
+                Do::Trying => {}
+            }
+        }
+        if deliver && let Some((response, source)) = response {
+            self.client_response(now, outgoing, response, source);
+        }
+        if let Some(flow) = timeout {
+            if flow && let Some(out) = self.clients.outgoing.get_mut(&outgoing) {
+                // A flow that is silent is not better reached at a private address.
+                out.sending.hop = None;
+            }
+            self.next_target(now, outgoing, 408);
+        }
+    }
+
+    /// A client transaction is over; its request too, unless a message about it is yet to be handled.
+    fn forget_client(&mut self, now: Time, tx: u64, unfinished: bool) {
+        let Some(t) = self.clients.transactions.remove(&tx) else {
+            return;
+        };
+        self.clients.keys.remove(&t.key);
+        for timer in [
+            Timer::A,
+            Timer::B,
+            Timer::D,
+            Timer::E,
+            Timer::F,
+            Timer::K,
+            Timer::M,
+        ] {
+            self.timers.clear(&Deadline::Transaction(tx, timer));
+        }
+        let current = self.clients.outgoing.get(&t.outgoing).and_then(|o| o.transaction);
+        if !unfinished && current == Some(tx) {
+            self.forget_outgoing(now, t.outgoing);
+        }
+    }
+
+    fn forget_outgoing(&mut self, now: Time, id: u64) {
+        self.timers.clear(&Deadline::Cancelled(id));
+        if let Some(out) = self.clients.outgoing.remove(&id)
+            && let Some(call) = out.sending.owner.call()
+        {
+            self.release_call(now, call);
+        }
+    }
+
+    /// A response arrived from the network.
+    pub(super) fn handle_response(&mut self, now: Time, source: Source, response: Response) {
+        let (Ok(via), Ok(cseq)) = (response.headers.via_top(), response.headers.cseq()) else {
+            return;
+        };
+        let Some(branch) = via.branch() else {
+            return;
+        };
+        let key = (branch.to_owned(), cseq.method.to_string());
+        let Some(&tx) = self.clients.keys.get(&key) else {
+            // Late or stray: RFC 6026 §8.9 has it dropped.
+            return;
+        };
+        let Some(t) = self.clients.transactions.get_mut(&tx) else {
+            return;
+        };
+        let todo = match &mut t.machine {
+            Machine::Invite(m) => m.handle_response(response.status),
+            Machine::Other(m) => m.handle_response(response.status),
+        };
+        self.run_client(now, tx, todo, Some((response, source)));
+    }
+
+    /// A timer of a client transaction ran out.
+    pub(super) fn client_timer(&mut self, now: Time, tx: u64, timer: Timer) {
+        let Some(t) = self.clients.transactions.get_mut(&tx) else {
+            return;
+        };
+        let todo = match &mut t.machine {
+            Machine::Invite(m) => m.handle_timer(timer),
+            Machine::Other(m) => m.handle_timer(timer),
+        };
+        self.run_client(now, tx, todo, None);
+    }
+
+    /// The network would not take a request; false when the id is of none.
+    pub(super) fn client_send_failed(&mut self, now: Time, tx: u64) -> bool {
+        let Some(t) = self.clients.transactions.get(&tx) else {
+            return false;
+        };
+        let (pending, outgoing) = match &t.machine {
+            Machine::Invite(m) => (m.is_pending(), t.outgoing),
+            Machine::Other(m) => (m.is_pending(), t.outgoing),
+        };
+        if pending {
+            self.forget_client(now, tx, true);
+            self.next_target(now, outgoing, 503);
+        }
+        true
+    }
+
+    /// A connection is gone: what was sent along it and not answered at all has failed.
+    pub(super) fn client_conn_closed(&mut self, now: Time, conn: ConnId, remote: SocketAddr) {
+        let lost: Vec<u64> = self
+            .clients
+            .transactions
+            .iter()
+            .filter(|(_, t)| {
+                let ours = match t.path.conn {
+                    Some(c) => c == conn,
+                    None => t.path.transport.is_reliable() && t.path.remote == remote,
+                };
+                let unanswered = match &t.machine {
+                    Machine::Invite(m) => m.is_calling(),
+                    Machine::Other(m) => m.is_pending(),
+                };
+                ours && unanswered
+            })
+            .map(|(tx, _)| *tx)
+            .collect();
+        for tx in lost {
+            self.client_send_failed(now, tx);
+        }
+    }
+
+    /// Where a lookup leads; none when it failed.
+    pub(super) fn resolved(&mut self, now: Time, lookup: LookupId, found: Vec<Destination>) {
+        self.timers.clear(&Deadline::Lookup(lookup));
+        let Some(id) = self.clients.lookups.remove(&lookup) else {
+            return;
+        };
+        if let Some(out) = self.clients.outgoing.get_mut(&id) {
+            let found = found.into_iter().take(MAX_TARGETS).map(Target::Address);
+            out.targets.extend(found);
+            self.attempt(now, id);
+        }
+    }
+
+    /// A target failed: the next one, or the end with this status.
+    fn next_target(&mut self, now: Time, id: u64, status: u16) {
+        let Some(out) = self.clients.outgoing.get(&id) else {
+            return;
+        };
+        let more = !out.targets.is_empty() || out.sending.hop.is_some();
+        if more && !out.last_try {
+            self.attempt(now, id);
+        } else {
+            self.fail(now, id, status);
+        }
+    }
+
+    /// No target is left.
+    fn fail(&mut self, now: Time, id: u64, status: u16) {
+        if let Some(out) = self.clients.outgoing.get(&id) {
+            let response = Response::to_request(&out.request, status, None);
+            self.finish(now, id, response, None);
+        }
+    }
+
+    /// A response that a client transaction lets through.
+    fn client_response(&mut self, now: Time, id: u64, response: Response, source: Source) {
+        let Some(out) = self.clients.outgoing.get(&id) else {
+            return;
+        };
+        let more = !out.targets.is_empty() && !out.last_try;
+        match response.status {
+            ..200 => {
+                let owner = out.sending.owner.clone();
+                if let Owner::Invite(call) = owner {
+                    self.invite_provisional(now, call, id, &response, source);
+                }
+            }
+            401 | 407 if self.answer_challenge(now, id, &response) => {}
+            503 if more => self.attempt(now, id),
+            _ => self.finish(now, id, response, Some(source)),
+        }
+    }
+
+    /// The final response of a request reaches its owner. `source` is `None` when we made it up ourselves.
+    fn finish(&mut self, now: Time, id: u64, response: Response, source: Option<Source>) {
+        let Some(out) = self.clients.outgoing.get(&id) else {
+            return;
+        };
+        let owner = out.sending.owner.clone();
+        // The request of an answered INVITE stays for further 2xx, until its transaction ends.
+        let stays = out.request.method == Method::Invite && response.is_success();
+        match owner {
+            Owner::Invite(call) => self.invite_final(now, call, id, response, source),
+            Owner::InDialog(call) => self.in_dialog_final(now, call, id, &response),
+            Owner::Registration(handle) => self.registration_response(now, handle, response, source),
+            Owner::Plain(handle) => self.plain_response(handle, &response),
+            Owner::Bye(_) | Owner::Ack(_) => {}
+        }
+        if !stays {
+            self.forget_outgoing(now, id);
+        }
+    }
+
+    /// Sends a request again with the answer to its challenge; false when it cannot be answered.
+    fn answer_challenge(&mut self, now: Time, id: u64, response: &Response) -> bool {
+        let Some(out) = self.clients.outgoing.get(&id) else {
+            return false;
+        };
+        if out.challenges >= MAX_CHALLENGES || out.last_try {
+            return false;
+        }
+        let Some(mut client) = out.sending.auth.clone() else {
+            return false;
+        };
+        let mut request = out.request.clone();
+        let owner = out.sending.owner.clone();
+        let Ok(cseq) = request.headers.cseq() else {
+            return false;
+        };
+        if client.challenged(&request, response).is_err() {
+            return false;
+        }
+        client.sign(&mut request, &mut self.rng);
+        let seq = self.next_cseq(&owner).unwrap_or(cseq.seq.wrapping_add(1));
+        request
+            .headers
+            .set(HeaderName::CSeq, format!("{seq} {}", request.method));
+        self.keep_auth(&owner, &client);
+        let path = self.clients.outgoing.get(&id).and_then(|o| o.transaction);
+        let path = path
+            .and_then(|tx| self.clients.transactions.get(&tx))
+            .map(|t| (t.path, t.flow));
+        let Some(out) = self.clients.outgoing.get_mut(&id) else {
+            return false;
+        };
+        out.request = request;
+        out.sending.auth = Some(client);
+        out.challenges += 1;
+        let target = match path {
+            Some((path, false)) => {
+                let dest = Destination {
+                    transport: path.transport,
+                    addr: path.remote,
+                };
+                Some(Target::Address(dest))
+            }
+            Some((path, true)) => path.local.map(|local| {
+                Target::Flow(Source {
+                    transport: path.transport,
+                    local,
+                    remote: path.remote,
+                    conn: path.conn,
+                })
+            }),
+            None => None,
+        };
+        out.targets.extend(target);
+        out.targets.rotate_right(usize::from(target.is_some()));
+        self.attempt(now, id);
+        true
+    }
+
+    /// Gives up a pending INVITE (RFC 3261 §9.1). The INVITE is not tried at further addresses. Call only after a
+    /// provisional response.
+    pub(super) fn cancel(&mut self, now: Time, id: u64) {
+        let Some(out) = self.clients.outgoing.get_mut(&id) else {
+            return;
+        };
+        out.last_try = true;
+        let Some(t) = out.transaction.and_then(|tx| self.clients.transactions.get(&tx)) else {
+            return;
+        };
+        let request = follow_up(&t.request, Method::Cancel, None);
+        let (path, flow) = (t.path, t.flow);
+        let (nict, todo) = Nict::new(self.config.base(), path.transport.is_reliable());
+        let key = (t.key.0.clone(), Method::Cancel.to_string());
+        let transaction = Transaction {
+            machine: Machine::Other(nict),
+            // No request is known by this: the response interests nobody.
+            outgoing: 0,
+            bytes: request.to_bytes(),
+            request,
+            key: key.clone(),
+            path,
+            flow,
+        };
+        let tx = self.new_id();
+        self.clients.transactions.insert(tx, transaction);
+        self.clients.keys.insert(key, tx);
+        self.run_client(now, tx, todo, None);
+        // A peer that lost the INVITE never answers it: the transaction ends by itself then.
+        self.timers
+            .set(Deadline::Cancelled(id), now + self.config.base().limit());
+    }
+
+    /// An INVITE that nobody has answered at all need not be cancelled, but must not be tried further.
+    pub(super) fn no_more_tries(&mut self, id: u64) {
+        if let Some(out) = self.clients.outgoing.get_mut(&id) {
+            out.last_try = true;
+        }
+    }
+
+    /// A cancelled INVITE was never answered finally.
+    pub(super) fn cancelled_in_vain(&mut self, now: Time, id: u64) {
+        let Some(tx) = self.clients.outgoing.get(&id).and_then(|o| o.transaction) else {
+            return;
+        };
+        if let Some(Transaction {
+            machine: Machine::Invite(ict),
+            ..
+        }) = self.clients.transactions.get(&tx)
+            && ict.is_pending()
+        {
+            self.forget_client(now, tx, true);
+            self.fail(now, id, 408);
+        }
+    }
+
+    pub(super) fn send(&mut self, id: SendId, path: Path, bytes: Vec<u8>) {
+        self.out.push_back(Output::Send {
+            id,
+            transport: path.transport,
+            local: path.local,
+            remote: path.remote,
+            conn: path.conn,
+            bytes,
+        });
+    }
+}
+
+/// ACK of a final response other than 2xx (RFC 3261 §17.1.1.3), or CANCEL (§9.1): both follow the path of the
+/// request as it was sent.
+fn follow_up(invite: &Request, method: Method, response: Option<&Response>) -> Request {
+    let mut req = Request::new(method.clone(), invite.uri.clone());
+    if let Ok(via) = invite.headers.via_top() {
+        req.headers.push(HeaderName::Via, via);
+    }
+    req.headers.push(HeaderName::MaxForwards, 70);
+    req.headers.copy_from(&invite.headers, &HeaderName::Route);
+    req.headers.copy_first_from(&invite.headers, &HeaderName::From);
+    let to = response.map_or(&invite.headers, |r| &r.headers);
+    req.headers.copy_first_from(to, &HeaderName::To);
+    req.headers.copy_first_from(&invite.headers, &HeaderName::CallId);
+    if let Ok(cseq) = invite.headers.cseq() {
+        req.headers
+            .push(HeaderName::CSeq, format!("{} {method}", cseq.seq));
+    }
+    req
+}
+
+/// The destination of a URI that needs no lookup (RFC 3263 §4 with a numeric host).
+fn numeric(uri: &Uri) -> Option<Destination> {
+    let ip = uri.host().ip()?;
+    let secure = *uri.scheme() == Scheme::Sips;
+    let transport = match uri.param("transport") {
+        Some(name) => Transport::parse(name)?,
+        None if secure => Transport::Tls,
+        None => Transport::Udp,
+    };
+    let transport = match transport {
+        Transport::Tcp if secure => Transport::Tls,
+        Transport::Ws if secure => Transport::Wss,
+        t => t,
+    };
+    let port = uri.port().unwrap_or(transport.default_port());
+    Some(Destination {
+        transport,
+        addr: SocketAddr::new(ip, port),
+    })
+}
