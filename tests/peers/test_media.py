@@ -1,0 +1,182 @@
+"""Speech through a call: quality against the codecs' own ceiling, and G.711 bit for bit."""
+import os
+import time
+
+from lib.harness import check, test, until
+from lib.phone import FRAME, Phone, in_order
+from lib.rtmpmini import PCMU, Client
+
+SECONDS = 30
+WITHIN = 0.3    # of MOS below the codec pair's own ceiling
+
+
+def through(bench, wav, name, stages):
+    """The speech after these codecs, offline: (codec of ffmpeg, rate, container) each."""
+    path = wav
+    for codec, rate, container in stages:
+        coded = bench.path("%s.%s" % (name, container))
+        bench.run(["ffmpeg", "-nostdin", "-hide_banner", "-y", "-i", path, "-ac", 1, "-ar", rate, "-c:a", codec, coded])
+        path = bench.decode(coded, rate)
+    return path
+
+
+SPEEX = ("libspeex", 16000, "spx")
+G711 = ("pcm_mulaw", 8000, "wav")
+
+
+def compare(bench, what, reference, heard, ceiling):
+    """PESQ of what was heard, which must come near that of the ceiling's recording."""
+    best = bench.quality(reference, ceiling)["pesq_nb"]
+    got = bench.quality(reference, heard)
+    bench.note("%s PESQ %.2f of %.2f" % (what, got["pesq_nb"], best))
+    check(got.get("missing_s", 0) < 0.3, "%s: %g s missing" % (what, got.get("missing_s", 0)))
+    check(got["pesq_nb"] >= best - WITHIN, "%s: PESQ %.2f, the codecs alone leave %.2f (%s)" % (
+        what, got["pesq_nb"], best, got))
+
+
+def codec_of(bench, flv):
+    """The FLV audio format number of the first audio tag with data."""
+    with open(flv, "rb") as file:
+        data = file.read(65536)
+    at = 13
+    while at + 12 < len(data):
+        size = int.from_bytes(data[at + 1:at + 4], "big")
+        if data[at] == 8 and size > 1:
+            return data[at + 11] >> 4
+        at += 11 + size + 4
+    check(False, "no audio in " + os.path.basename(flv))
+    return None
+
+
+def speech_both_ways(bench, player_kind):
+    """30 s as Speex to a PCMU phone, while a player hears the phone's other speech."""
+    gateway = bench.gateway()
+    near, far = bench.media("near-16.wav"), bench.media("far-8.wav")
+    phone = bench.baresip("phone", PLAY=far)
+    player = bench.player(player_kind, "127.0.0.1", gateway.rtmp, "call", phone.uri)
+    publisher = bench.ffmpeg_publish(near, gateway.url(phone.uri))
+    phone.established(15)
+    publisher.finish(SECONDS + 15)
+    phone_closed_by = time.monotonic() + 10
+    # The call lives as long as either stream: the player still listens.
+    player.interrupt()
+    player.finish(10, status=None)
+    phone.closed(max(1, phone_closed_by - time.monotonic()))
+    compare(bench, "phone", near, phone.dump(), through(bench, near, "ceiling-near", [SPEEX, G711]))
+    # A player that came when the call was there has missed the beginning: it is compared from there on.
+    kind = codec_of(bench, player.flv)
+    heard = bench.decode(player.flv, 16000)
+    narrow = ("libspeex", 8000, "spx")
+    stages = {8: [G711], 11: [G711, narrow], 7: [G711, ("pcm_alaw", 8000, "wav")]}
+    check(kind in stages, "the player got FLV audio format %d" % kind)
+    compare(bench, player_kind, far, heard, through(bench, far, "ceiling-far", stages[kind]))
+
+
+@test(seconds=100)
+def media_speex_to_pcmu_ffmpeg_plays(bench):
+    """ffmpeg publishes Speex to baresip with PCMU; ffmpeg plays the far end"""
+    speech_both_ways(bench, "ffmpeg")
+
+
+@test(seconds=100)
+def media_speex_to_pcmu_rtmpdump_plays(bench):
+    """the same with rtmpdump as player"""
+    speech_both_ways(bench, "rtmpdump")
+
+
+@test(seconds=100)
+def media_speex_to_pcmu_gstreamer_plays(bench):
+    """the same with GStreamer's rtmp2src as player"""
+    speech_both_ways(bench, "gst")
+
+
+def blocks_in_order(source, received, what, bench, allowed_missing):
+    """Each frame received is a frame of the source, in order; returns how many of the source are missing."""
+    source_frames = [source[at:at + FRAME] for at in range(0, len(source) - FRAME + 1, FRAME)]
+    at, found, strange = 0, 0, []
+    for number, frame in enumerate(received):
+        try:
+            place = source_frames.index(frame, at, min(at + 60, len(source_frames)) if found else len(source_frames))
+        except ValueError:
+            strange.append(number)
+            continue
+        at, found = place + 1, found + 1
+    # Padding before the first and after the last frame is no error.
+    missing = len(source_frames) - found
+    first_found = next((n for n, f in enumerate(received) if n not in set(strange)), 0)
+    inside = [n for n in strange if first_found < n < first_found + len(source_frames) - allowed_missing]
+    bench.note("%s: %d of %d frames bit-exact, %d altered" % (what, found, len(source_frames), len(inside)))
+    check(missing <= allowed_missing and len(inside) <= allowed_missing,
+          "%s: %d of %d frames missing, %d altered: %s" % (what, missing, len(source_frames), len(inside), inside[:20]))
+
+
+@test(seconds=100)
+def media_pcmu_bit_exact_ffmpeg(bench):
+    """ffmpeg publishes PCMU, ffmpeg plays PCMU: the payload bytes are untouched both ways"""
+    near, far = (open(bench.media(name), "rb").read() for name in ("near-u.raw", "far-u.raw"))
+    gateway = bench.gateway()
+    phone = Phone(bench, play=far)
+    player = bench.player("ffmpeg", "127.0.0.1", gateway.rtmp, "call", phone.uri())
+    phone.leg()
+    publisher = bench.ffmpeg_publish(bench.media("near-8.wav"), gateway.url(phone.uri()), "pcm_mulaw", 8000)
+    publisher.finish(SECONDS + 15)
+    time.sleep(1)
+    player.interrupt()
+    player.finish(10, status=None)
+    phone.wait_ended()
+    # ffmpeg's own mu-law table differs from sox's: the reference is what ffmpeg sent.
+    sent = bench.path("sent.ul")
+    bench.run(["ffmpeg", "-nostdin", "-hide_banner", "-y", "-i", bench.media("near-8.wav"), "-c:a", "pcm_mulaw",
+               "-f", "mulaw", sent])
+    near = open(sent, "rb").read()
+    blocks_in_order(near, in_order(phone.legs[0]), "to the phone", bench, 5)
+    check(codec_of(bench, player.flv) == 8, "the player was not given PCMU")
+    played = bench.path("played.ul")
+    bench.run(["ffmpeg", "-nostdin", "-hide_banner", "-y", "-i", player.flv, "-c:a", "copy", "-f", "mulaw", played])
+    data = open(played, "rb").read()
+    frames = [data[n:n + FRAME] for n in range(0, len(data), FRAME)]
+    # What was said before the player was there is missing, and no more.
+    blocks_in_order(far, frames, "to the player", bench, 60)
+
+
+@test(seconds=60)
+def media_pcmu_bit_exact_messages(bench):
+    """PCMU in RTMP messages and RTP packets, each as it was sent, both ways"""
+    near, far = (open(bench.media(name), "rb").read()[:FRAME * 400] for name in ("near-u.raw", "far-u.raw"))
+    gateway = bench.gateway()
+    phone = Phone(bench, play=far)
+    client = Client(gateway.rtmp)
+    client.play(phone.uri())
+    phone.leg()
+    stream = client.publish(phone.uri())
+    begun = time.monotonic()
+    for n in range(400):
+        time.sleep(max(0, begun + n * 0.02 - time.monotonic()))
+        client.send_audio(stream, PCMU, near[n * FRAME:(n + 1) * FRAME], n * 20)
+    time.sleep(0.5)
+    client.close()
+    phone.wait_ended()
+    blocks_in_order(near, in_order(phone.legs[0]), "to the phone", bench, 2)
+    check({a[1] >> 4 for a in client.audio} == {8}, "formats %s" % {a[1] for a in client.audio})
+    data = b"".join(a[2] for a in client.audio)
+    frames = [data[n:n + FRAME] for n in range(0, len(data), FRAME)]
+    blocks_in_order(far, frames, "to the client", bench, 2)
+
+
+@test(seconds=60)
+def media_live_relay(bench):
+    """plain live: ffmpeg publishes, ffmpeg, rtmpdump and GStreamer play, the data is untouched"""
+    gateway = bench.gateway()
+    publisher = bench.ffmpeg_publish(bench.media("near-16.wav"), gateway.url("talk", "live"), extra=["-t", "8"])
+    until(lambda: "Output #0" in publisher.log() or not publisher.running(), 10, "ffmpeg does not publish")
+    time.sleep(1)
+    players = [bench.player(kind, "127.0.0.1", gateway.rtmp, "live", "talk") for kind in ("ffmpeg", "rtmpdump", "gst")]
+    publisher.finish(20)
+    time.sleep(0.5)
+    reference = through(bench, bench.media("near-16.wav"), "offline", [SPEEX])
+    for player in players:
+        player.interrupt()
+        player.finish(10, status=None)
+        got = bench.quality(reference, bench.decode(player.flv, 16000))
+        bench.note("%s PESQ %.2f" % (player.name, got["pesq_nb"]))
+        check(got["pesq_nb"] > 4.2 and got["seconds"] > 4, "%s: %s" % (player.name, got))
