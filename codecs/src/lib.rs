@@ -9,6 +9,7 @@ mod ffi;
 mod table;
 
 pub mod conceal;
+pub mod dtmf;
 pub mod g711;
 pub mod l16;
 pub mod level;
@@ -16,7 +17,9 @@ pub mod mix;
 pub mod reframe;
 pub mod resample;
 pub mod speex;
+pub mod stretch;
 pub mod tone;
+pub mod vad;
 
 pub use codec::{Decoder, Encoder, EncoderOptions, decoder, encoder};
 pub use error::Error;
