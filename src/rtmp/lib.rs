@@ -7,6 +7,8 @@
 //! AMF0 (2007), AMF3 (January 2013), Flash Video File Format 10.1 Annex E, Enhanced RTMP v2.
 
 pub mod amf;
+pub mod amf0;
+pub mod amf3;
 pub mod server;
 pub mod url;
 
