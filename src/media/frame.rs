@@ -1,10 +1,12 @@
 //! A frame of encoded audio and the time it belongs to.
 
+use base::Time;
+use codecs::CodecId;
 use std::time::Duration;
 
 /// A point in a medium's own time: ticks of the sender's clock since its stream began, and ticks a second.
 ///
-/// Never arrival time.
+/// Never arrival time: that is [`MediaFrame::arrived`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MediaTime {
     /// Ticks since the stream began; it never goes back within a stream.
@@ -37,6 +39,25 @@ impl MediaTime {
     pub fn as_duration(self) -> Duration {
         Duration::from_nanos(self.rescale(1_000_000_000).ticks)
     }
+}
+
+/// One frame (or one message of several frames) of encoded audio on its way between two legs.
+#[derive(Clone, Copy, Debug)]
+pub struct MediaFrame<'a> {
+    /// How the payload is encoded.
+    pub codec: CodecId,
+    /// When the sender captured it.
+    pub time: MediaTime,
+    /// The encoded audio, without RTP header or FLV byte; empty when `lost`.
+    pub payload: &'a [u8],
+    /// First frame after a silence (RFC 3551 §4.1).
+    pub marker: bool,
+    /// The frame did not come; conceal it.
+    pub lost: bool,
+    /// The payload is comfort noise (RFC 3389), not speech.
+    pub comfort_noise: bool,
+    /// When the gateway received it, for deadlines and delay figures.
+    pub arrived: Time,
 }
 
 #[cfg(test)]

@@ -6,7 +6,10 @@ mod error;
 mod frame;
 mod jitter;
 mod latch;
+pub mod netem;
 pub mod params;
+mod pipe;
+mod playout;
 mod rtcp;
 mod rtp;
 
@@ -15,8 +18,10 @@ pub use dtmf::{
     code_of, digit_of, parse_info, write_info,
 };
 pub use error::Error;
-pub use frame::MediaTime;
+pub use frame::{MediaFrame, MediaTime};
 pub use jitter::{Insert, JitterBuffer, JitterStats, Out};
 pub use latch::{Latch, LatchDecision};
+pub use pipe::{Pipe, PipeFrame, PipeOptions, max_frame_bytes};
+pub use playout::{Playout, PlayoutStats, Slot};
 pub use rtcp::{RtcpEvent, RtcpSession, RtcpStats};
 pub use rtp::{RTP_HEADER, RtpPacket, RtpReceiver, RtpSender, SeqUnwrap, Verdict, is_rtcp};

@@ -40,3 +40,30 @@ pub const CATCH_UP: Duration = Duration::from_millis(40);
 pub const MAX_AHEAD: Duration = Duration::from_secs(1);
 /// A timestamp this far behind time is a new time base; no network holds a packet so long.
 pub const MAX_BEHIND: Duration = Duration::from_secs(10);
+
+// --- playout ---
+
+/// Audio that may wait beyond the sender's longest message, in slots: 160 ms. When full, the oldest goes.
+pub const PLAYOUT_SLOTS: u32 = 8;
+/// The sender's longest message counts up to this, ms: ffmpeg's 2,048 samples of G.711 (256 ms) and a margin.
+pub const LONGEST_MESSAGE_MS: u32 = 320;
+/// Slots in a bucket of the window over which the least depth is taken.
+pub const DEPTH_BUCKET: u32 = 5;
+/// Buckets in that window for a sender of short messages: 500 ms. Shorter would take the jitter of a mobile
+/// uplink for delay, longer would leave less than the second that removing 160 ms takes.
+pub const DEPTH_BUCKETS: usize = 5;
+/// Buckets for the sender of the longest messages: two of its periods.
+pub const DEPTH_BUCKETS_MAX: usize = 7;
+/// Standing delay that is left alone, slots: under one, a frame can always be there when its slot comes.
+pub const STANDING_SLOTS: u32 = 1;
+/// Standing delay of at least so many slots is removed at once, less waits for a silence first.
+pub const URGENT_SLOTS: u32 = 2;
+/// How long a silence is waited for before speech is compressed, slots: 1 s, about the time between two
+/// pauses in speech, and short against drift (100 ppm need 200 s for a slot).
+pub const PATIENCE: u32 = 50;
+/// Slots from one pitch period taken out to the next: at 5 to 10 ms each, speech runs at most a quarter
+/// faster, which is heard as haste and not as damage.
+pub const COMPRESS_EVERY: u32 = 2;
+/// Where no audio can be compressed: slots from one dropped frame to the next. One in five is heard as a
+/// rough patch; 8 slots of excess are gone in 0.8 s.
+pub const DROP_EVERY: u32 = 5;
