@@ -29,7 +29,7 @@ impl Default for EncoderOptions {
     }
 }
 
-/// Turns frames of PCM into payloads. Never allocates after construction.
+/// Turns frames of PCM into payloads. Encoding never allocates.
 pub trait Encoder: Send {
     /// Rate of the PCM it takes, Hz. May differ from the rate asked for: the caller resamples.
     fn sample_rate(&self) -> u32;
@@ -44,11 +44,11 @@ pub trait Encoder: Send {
     /// is then as before.
     fn encode(&mut self, pcm: &[i16], out: &mut [u8]) -> Result<usize, Error>;
 
-    /// Forgets the past, as at the start of a new talk spurt of another source.
+    /// Forgets the past, as when the source changes. May allocate.
     fn reset(&mut self);
 }
 
-/// Turns payloads into PCM. Never allocates after construction.
+/// Turns payloads into PCM. Decoding and concealing never allocate.
 pub trait Decoder: Send {
     /// Rate of the PCM it gives, Hz. May differ from the rate asked for: the caller resamples.
     fn sample_rate(&self) -> u32;
@@ -64,7 +64,7 @@ pub trait Decoder: Send {
     /// Fills in for one lost frame of 20 ms and returns the samples written: fewer only if `out` is shorter.
     fn conceal(&mut self, out: &mut [i16]) -> usize;
 
-    /// Forgets the past, as when the sender changes.
+    /// Forgets the past, as when the sender changes. May allocate.
     fn reset(&mut self);
 }
 

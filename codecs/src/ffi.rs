@@ -38,7 +38,6 @@ impl SpeexBits {
 pub(crate) const SPEEX_SET_ENH: c_int = 0;
 pub(crate) const SPEEX_SET_QUALITY: c_int = 4;
 pub(crate) const SPEEX_SET_COMPLEXITY: c_int = 16;
-pub(crate) const SPEEX_RESET_STATE: c_int = 26;
 pub(crate) const SPEEX_MODEID_NB: c_int = 0;
 pub(crate) const SPEEX_MODEID_WB: c_int = 1;
 

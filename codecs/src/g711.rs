@@ -37,12 +37,19 @@ const fn a_to_linear(code: u8) -> i16 {
     if code & 0x80 != 0 { magnitude } else { -magnitude }
 }
 
-const fn linear_to_mu(sample: i16) -> u8 {
-    let (sign, magnitude) = if sample < 0 {
-        (0x80, -(sample as i32))
+/// Negative values are folded by their complement, as ITU-T G.191's reference does, so that a sample on a decision
+/// value goes the same way as there.
+const fn fold(sample: i16) -> i32 {
+    if sample < 0 {
+        !(sample as i32)
     } else {
-        (0, sample as i32)
-    };
+        sample as i32
+    }
+}
+
+const fn linear_to_mu(sample: i16) -> u8 {
+    let sign = if sample < 0 { 0x80 } else { 0 };
+    let magnitude = fold(sample);
     let biased = if magnitude > 32_635 {
         32_767
     } else {
@@ -55,12 +62,8 @@ const fn linear_to_mu(sample: i16) -> u8 {
 }
 
 const fn linear_to_a(sample: i16) -> u8 {
-    // Negative values are folded so that -1 and 0 share the smallest step.
-    let (sign, magnitude) = if sample < 0 {
-        (0, !(sample as i32))
-    } else {
-        (0x80, sample as i32)
-    };
+    let sign = if sample < 0 { 0 } else { 0x80 };
+    let magnitude = fold(sample);
     let code = if magnitude < 256 {
         magnitude >> 4
     } else {

@@ -114,7 +114,7 @@ pub const TABLE: &[Codec] = &[
         rtp_name: "speex",
         frame_samples: 160,
         silence: &crate::speex::SILENCE_NARROW,
-        max_frame_bytes: 62,
+        max_frame_bytes: crate::speex::FrameMode::Narrow.max_frame_bytes(),
         cost_us: (46, 7),
         ..ROW
     },

@@ -100,11 +100,11 @@ impl BitReader<'_> {
 }
 
 /// Positions of one frame in the packet, bits.
-struct Found {
+pub(super) struct Found {
     start: usize,
     narrow: usize,
     /// Narrowband and first wideband layer.
-    wide: usize,
+    pub(super) wide: usize,
 }
 
 /// Iterator of [`split`].
@@ -128,7 +128,7 @@ impl Frames<'_> {
     }
 
     /// Finds the next frame; `None` at the end of the packet.
-    fn find(&mut self) -> Result<Option<Found>, Error> {
+    pub(super) fn locate(&mut self) -> Result<Option<Found>, Error> {
         loop {
             let start = self.reader.at;
             let Some(header) = self.reader.take(5) else {
@@ -208,7 +208,7 @@ impl Iterator for Frames<'_> {
             self.done = true;
             return Some(Err(error));
         }
-        match self.find() {
+        match self.locate() {
             Ok(Some(found)) => {
                 let bits = match self.mode {
                     FrameMode::Narrow => found.narrow,

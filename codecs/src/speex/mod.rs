@@ -40,6 +40,15 @@ impl FrameMode {
         }
     }
 
+    /// The largest encoded frame, bytes.
+    #[must_use]
+    pub const fn max_frame_bytes(self) -> usize {
+        match self {
+            Self::Narrow => 492usize.div_ceil(8),
+            Self::Wide => MAX_FRAME_BYTES,
+        }
+    }
+
     const fn id(self) -> c_int {
         match self {
             Self::Narrow => ffi::SPEEX_MODEID_NB,
@@ -88,6 +97,7 @@ pub struct Encoder {
     state: NonNull<c_void>,
     bits: Bits,
     mode: FrameMode,
+    options: EncoderOptions,
     scratch: [i16; 320],
 }
 
@@ -108,6 +118,7 @@ impl Encoder {
             state,
             bits,
             mode,
+            options: *options,
             scratch: [0; 320],
         };
         encoder.control(ffi::SPEEX_SET_QUALITY, c_int::from(options.quality.min(10)));
@@ -147,21 +158,20 @@ impl crate::Encoder for Encoder {
         // The library's prototype lets it write to its input.
         self.scratch[..want].copy_from_slice(pcm);
         // SAFETY: state and bits are live; the scratch holds one frame of this mode; the library writes at most
-        // MAX_FRAME_BYTES bytes of `out`, which is at least that long.
+        // `room` bytes of `out`, which is at least that long.
         let written = unsafe {
             ffi::speex_bits_reset(&mut self.bits.0);
             ffi::speex_encode_int(self.state.as_ptr(), self.scratch.as_mut_ptr(), &mut self.bits.0);
-            ffi::speex_bits_write(
-                &mut self.bits.0,
-                out.as_mut_ptr().cast::<c_char>(),
-                MAX_FRAME_BYTES as c_int,
-            )
+            ffi::speex_bits_write(&mut self.bits.0, out.as_mut_ptr().cast::<c_char>(), room as c_int)
         };
         Ok(written.max(0) as usize)
     }
 
     fn reset(&mut self) {
-        self.control(ffi::SPEEX_RESET_STATE, 0);
+        // The library's own reset leaves the narrowband half of a wideband state as it was.
+        if let Ok(new) = Self::new(self.mode, &self.options) {
+            *self = new;
+        }
     }
 }
 
@@ -261,7 +271,10 @@ impl crate::Decoder for Decoder {
     }
 
     fn reset(&mut self) {
-        self.control(ffi::SPEEX_RESET_STATE, 0);
+        // As for the encoder.
+        if let Ok(new) = Self::new(self.mode) {
+            *self = new;
+        }
     }
 }
 
