@@ -149,9 +149,10 @@ impl crate::Encoder for Encoder {
         if pcm.len() != want {
             return Err(Error::FrameLength { want, got: pcm.len() });
         }
-        if out.len() < MAX_FRAME_BYTES {
+        let room = self.mode.max_frame_bytes();
+        if out.len() < room {
             return Err(Error::OutputTooSmall {
-                want: MAX_FRAME_BYTES,
+                want: room,
                 got: out.len(),
             });
         }
