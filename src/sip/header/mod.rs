@@ -148,3 +148,6 @@ impl Field {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

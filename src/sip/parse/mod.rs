@@ -52,6 +52,8 @@ pub fn parse_datagram(datagram: &[u8]) -> Result<Message, ParseError> {
 }
 
 #[cfg(test)]
+mod mutation;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod torture;

@@ -128,3 +128,62 @@ fn a_stream_without_end_is_given_up() {
     parser.push(INVITE.as_bytes());
     assert_eq!(parser.next(), Ok(None));
 }
+
+#[test]
+fn line_breaks_before_a_message_are_skipped() {
+    let bytes = format!("\r\n\n\r\n{INVITE}");
+    assert_eq!(request(bytes.as_bytes()), request(INVITE.as_bytes()));
+    for keep_alive in ["", "\r\n", "\r\n\r\n", "\0"] {
+        let e = parse_datagram(keep_alive.as_bytes()).unwrap_err();
+        assert_eq!(e.reply(), None);
+    }
+}
+
+#[test]
+fn folded_lines_are_joined_by_one_space() {
+    let r = request(with("Subject: one\r\n \t two\r\n\tthree").as_bytes());
+    assert_eq!(r.headers.get(&HeaderName::Subject), Some("one two three"));
+}
+
+#[test]
+fn too_many_fields_are_refused() {
+    let many = with("X: y\r\n".repeat(300).trim_end());
+    let e = parse_datagram(many.as_bytes()).unwrap_err();
+    assert_eq!(e.error, Error::TooManyHeaders(MAX_FIELDS));
+    let long = INVITE.replacen("bob", &"b".repeat(9_000), 1);
+    assert_eq!(parse_datagram(long.as_bytes()).unwrap_err().status(), 414);
+}
+
+#[test]
+fn a_bad_contact_does_not_keep_a_call_from_ending() {
+    let bad = INVITE.replace("<sip:alice@pc33", "<alice@pc33");
+    assert_eq!(parse_datagram(bad.as_bytes()).unwrap_err().status(), 400);
+    request(bad.replace("INVITE", "BYE").as_bytes());
+}
+
+#[test]
+fn a_stream_needs_a_length_it_can_trust() {
+    for bad in [
+        "",
+        "Content-Length: x\r\n",
+        "Content-Length: -4\r\n",
+        "Content-Length: 4\r\nl: 5\r\n",
+    ] {
+        let mut parser = StreamParser::new(10_000);
+        parser.push(INVITE.replace("Content-Length: 4\r\n", bad).as_bytes());
+        let e = parser.next().unwrap_err();
+        assert!(e.fatal, "{bad}");
+        assert_eq!(e.reply().unwrap().status, 400);
+    }
+}
+
+#[test]
+fn a_stream_goes_on_after_a_message_that_is_only_wrong() {
+    let mut parser = StreamParser::new(10_000);
+    parser.push(INVITE.replace("314159 INVITE", "x").as_bytes());
+    parser.push(INVITE.as_bytes());
+    let e = parser.next().unwrap_err();
+    assert!(!e.fatal && e.status() == 400);
+    assert!(matches!(parser.next(), Ok(Some(Frame::Message(_)))));
+    assert_eq!(parser.next(), Ok(None));
+}

@@ -24,7 +24,7 @@ impl Session {
             Err(_) => Cow::Owned(bytes.iter().map(|&b| char::from(b)).collect()),
         };
         // An empty line at the end is a common slip.
-        let text = text.trim_end_matches(['\r', '\n', ' ']);
+        let text = text.trim_end_matches(['\r', '\n']);
         let raw = sdp_types::Session::parse(text.as_bytes()).map_err(|e| Error::Sdp(e.to_string()))?;
         if raw.medias.len() > MAX_MEDIA {
             return Err(Error::TooManyMedia(MAX_MEDIA));
@@ -107,22 +107,13 @@ fn read_media(raw: &sdp_types::Media, session: Option<&Host>, direction: Directi
         let known = match a.attribute.as_str() {
             "rtpmap" => explain(&mut media.formats, value).is_some(),
             "fmtp" => parameters(&mut media.formats, value).is_some(),
-            "rtcp" => {
-                media.rtcp = rtcp(value);
-                media.rtcp.is_some()
-            }
+            "rtcp" => fill(&mut media.rtcp, rtcp(value)),
             "rtcp-mux" => {
                 media.rtcp_mux = true;
                 true
             }
-            "ptime" => {
-                media.ptime = milliseconds(value);
-                media.ptime.is_some()
-            }
-            "maxptime" => {
-                media.maxptime = milliseconds(value);
-                media.maxptime.is_some()
-            }
+            "ptime" => fill(&mut media.ptime, milliseconds(value)),
+            "maxptime" => fill(&mut media.maxptime, milliseconds(value)),
             name => match Direction::parse(name) {
                 Some(d) => {
                     media.direction = d;
@@ -136,6 +127,15 @@ fn read_media(raw: &sdp_types::Media, session: Option<&Host>, direction: Directi
         }
     }
     media
+}
+
+/// Takes a value that could be read; says whether it could.
+fn fill<T>(slot: &mut Option<T>, value: Option<T>) -> bool {
+    let read = value.is_some();
+    if read {
+        *slot = value;
+    }
+    read
 }
 
 /// The format of a number before its rtpmap is read.

@@ -3,6 +3,9 @@
 use super::{Scheme, Uri, unescape_bytes};
 
 pub(super) fn matches(a: &Uri, b: &Uri) -> bool {
+    if a == b {
+        return true;
+    }
     if a.scheme != b.scheme {
         return false;
     }

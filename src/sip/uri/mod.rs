@@ -339,3 +339,6 @@ fn escape_user(user: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests;

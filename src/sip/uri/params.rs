@@ -5,6 +5,9 @@ use std::fmt;
 
 use crate::parse::{pieces_outside, trim, unquote};
 
+/// The most parameters of one URI or header value.
+const MAX_PARAMS: usize = 64;
+
 /// An ordered list of `;name` and `;name=value`. Names are compared without case. Values are kept as on the
 /// wire, quotes and escapes included.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -17,7 +20,8 @@ impl Params {
     }
 
     /// Reads `name=value;name`, with or without a leading semicolon. `None` when a name is missing or holds
-    /// what no token or escape allows, or a quoted value does not end.
+    /// what no token or escape allows, a quoted value does not end, or there are more than 64. Of several with the
+    /// same name the first counts.
     pub fn parse(s: &str) -> Option<Params> {
         let mut list = Vec::new();
         let s = trim(s);
@@ -38,7 +42,16 @@ impl Params {
             if value.is_some_and(|v| !is_value(v)) {
                 return None;
             }
-            list.push((name.to_owned(), value.map(str::to_owned)));
+            if list.len() == MAX_PARAMS {
+                return None;
+            }
+            // A name may stand once; whoever reads must not see another value than whoever compares.
+            if !list
+                .iter()
+                .any(|(n, _): &(String, _)| n.eq_ignore_ascii_case(name))
+            {
+                list.push((name.to_owned(), value.map(str::to_owned)));
+            }
         }
         Some(Params(list))
     }
