@@ -50,6 +50,21 @@ apt_install() {
 # at_least HAVE WANT: compares versions.
 at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$2" ]; }
 
+# rustup_init VERSION: rustup from where Rust publishes it, checked, into the user's home.
+rustup_init() {
+    local from folder status=0
+    from=https://static.rust-lang.org/rustup/dist/$(uname -m)-unknown-linux-gnu/rustup-init
+    folder=$(mktemp -d) || return 1
+    curl --proto '=https' --tlsv1.2 -sSf --retry 3 -o "$folder/rustup-init" "$from" &&
+        curl --proto '=https' --tlsv1.2 -sSf --retry 3 -o "$folder/rustup-init.sha256" "$from.sha256" &&
+        [ "$(cut -d' ' -f1 "$folder/rustup-init.sha256")" = "$(sha256sum "$folder/rustup-init" | cut -d' ' -f1)" ] &&
+        chmod 755 "$folder/rustup-init" &&
+        "$folder/rustup-init" -q -y --no-modify-path --profile minimal --default-toolchain "$1" -c rustfmt -c clippy ||
+        status=1
+    rm -rf "$folder"
+    return $status
+}
+
 # Rust of the version Cargo.toml asks for, or newer.
 ensure_rust() {
     local want have
@@ -58,12 +73,11 @@ ensure_rust() {
     have=$(rustc --version 2>/dev/null | cut -d' ' -f2) || have=
     if [ -n "$have" ] && at_least "$have" "$want" && command -v cargo >/dev/null; then return 0; fi
     say "installing Rust $want (found: ${have:-none})"
-    if ! command -v rustup >/dev/null; then
-        curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs |
-            sh -s -- -y --no-modify-path --profile minimal --default-toolchain "$want" -c rustfmt -c clippy
-    else
+    if command -v rustup >/dev/null; then
         rustup toolchain install "$want" --profile minimal -c rustfmt -c clippy
-    fi
+    else
+        rustup_init "$want"
+    fi || fail "Rust $want could not be installed; install it from https://rustup.rs and start this again."
     export RUSTUP_TOOLCHAIN=$want
     hash -r
 }

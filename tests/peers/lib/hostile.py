@@ -60,7 +60,7 @@ class Crowd:
         global ENDED
         end, next_word = time.monotonic() + seconds, 0.0
         while time.monotonic() < end:
-            for _ in range(200):
+            for _ in range(40 if self.reopen else 200):
                 if len(self.socks) >= self.count or (not self.reopen and self.opened >= self.count):
                     break
                 sock = connect(self.host, self.port, self.opened // self.per_address % 200)
