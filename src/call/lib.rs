@@ -1,1 +1,26 @@
-//! flashgate: call.
+//! Calls, pure: what a party may ask and be told, where a target leads, and the machine that keeps the legs
+//! of a call in step. It knows neither SIP nor RTMP; the exchange translates.
+//!
+//! - [`Target`]: what a client dials, read from text.
+//! - [`Routes`]: numbers to trunks.
+//! - [`Call`]: the back-to-back user agent over one caller and any number of rung callees.
+//! - [`Intent`], [`StreamEvent`]: the words between a client session and the exchange.
+//! - [`Admission`]: limits at the door.
+
+mod admission;
+mod bridge;
+mod intent;
+mod leg;
+mod machine;
+mod negotiate;
+mod route;
+mod target;
+
+pub use admission::{Admission, Limits};
+pub use bridge::Bridge;
+pub use intent::{Intent, StreamEvent, StreamUse};
+pub use leg::{LegCommand, LegEvent, Outcome};
+pub use machine::{Action, Call, CallState, Ring};
+pub use negotiate::{Audio, order_offer, pick_answer, pick_flash};
+pub use route::{Route, RouteError, RouteTo, Routes};
+pub use target::Target;

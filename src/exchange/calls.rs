@@ -1,0 +1,279 @@
+//! Calls in the exchange: what the call machine decides is carried out on its legs.
+
+use std::collections::BTreeSet;
+
+use base::{CallId, EndReason, LegId, Time};
+use call::{Action, Call, CallState, LegCommand, LegEvent, Outcome, Ring};
+
+use super::dial::Callee;
+use super::streams::LiveCaller;
+use super::{CallEntry, Exchange, Kind, Leg};
+use crate::shard::Command;
+
+/// What one leg of a call brings to the wiring.
+#[derive(Debug, Default)]
+pub(super) struct Halves {
+    pub(super) source: Option<LegId>,
+    pub(super) sinks: Vec<LegId>,
+}
+
+impl Exchange {
+    /// Begins a call from a leg that exists, to callees that were resolved. The caller is refused with the
+    /// outcome when it cannot begin.
+    pub(super) fn begin(
+        &mut self,
+        now: Time,
+        caller: LegId,
+        caller_id: String,
+        resolved: Result<(Vec<Callee>, Vec<Callee>), Outcome>,
+    ) {
+        let admitted = resolved.and_then(|callees| {
+            self.admission.enter(now).map(|()| callees).map_err(Outcome::new)
+        });
+        let (callees, hunt) = match admitted {
+            Ok(callees) => callees,
+            Err(outcome) => {
+                tracing::info!(leg = %caller, status = outcome.status, reason = outcome.reason.label(), "call refused");
+                self.tell(now, caller, LegCommand::Refuse(outcome));
+                self.drop_leg(caller);
+                return;
+            }
+        };
+        self.next_call += 1;
+        let id = CallId(self.next_call);
+        let ring = Ring { timeout: self.settings.ring_timeout, max_duration: self.settings.max_duration };
+        let entry = CallEntry {
+            call: Call::new(id, caller, ring, now),
+            hunt: hunt.into(),
+            began: now,
+            connected: None,
+            caller_id,
+        };
+        self.calls.insert(id, entry);
+        if let Some(leg) = self.legs.get_mut(&caller) {
+            leg.call = Some(id);
+        }
+        self.assign(caller, id);
+        tracing::info!(call = %id, leg = %caller, callees = callees.len(), "call begins");
+        for callee in callees {
+            self.ring(now, id, callee);
+        }
+        self.act(now, id);
+    }
+
+    /// Rings one more callee of a call.
+    fn ring(&mut self, now: Time, id: CallId, callee: Callee) {
+        let leg = self.new_leg();
+        if let Some(entry) = self.calls.get_mut(&id) {
+            entry.call.add_callee(leg);
+        }
+        match callee {
+            Callee::Sip(callee) => self.ring_sip(now, id, leg, *callee),
+            Callee::Echo => self.answer_built_in(now, id, leg, Kind::Echo),
+            Callee::Tone => self.answer_built_in(now, id, leg, Kind::Tone),
+            Callee::Live(name) => self.answer_built_in(now, id, leg, Kind::Live(name)),
+        }
+    }
+
+    fn answer_built_in(&mut self, now: Time, id: CallId, leg: LegId, kind: Kind) {
+        self.legs.insert(leg, Leg { call: Some(id), kind });
+        self.leg_event(now, leg, LegEvent::Answered);
+    }
+
+    /// A leg tells its call something.
+    pub(super) fn leg_event(&mut self, now: Time, leg: LegId, event: LegEvent) {
+        let Some(id) = self.legs.get(&leg).and_then(|l| l.call) else { return };
+        let Some(entry) = self.calls.get_mut(&id) else { return };
+        // A route's next trunk is tried when this one failed, not when the callee decided.
+        if let LegEvent::Refused(outcome) = &event
+            && matches!(outcome.status, 408 | 430 | 500..=599)
+            && entry.call.caller() != leg
+            && entry.call.state() != CallState::Up
+            && let Some(next) = entry.hunt.pop_front()
+        {
+            tracing::info!(call = %id, %leg, status = outcome.status, "the next trunk is tried");
+            self.ring(now, id, next);
+        }
+        if let Some(entry) = self.calls.get_mut(&id) {
+            entry.call.handle_event(now, leg, event);
+        }
+        self.act(now, id);
+    }
+
+    /// Carries out what a call wants.
+    pub(super) fn act(&mut self, now: Time, id: CallId) {
+        loop {
+            let Some(entry) = self.calls.get_mut(&id) else { return };
+            let actions = entry.call.take_actions();
+            if actions.is_empty() {
+                return;
+            }
+            for action in actions {
+                match action {
+                    Action::Tell(leg, command) => {
+                        let over = matches!(command, LegCommand::HangUp(_) | LegCommand::Refuse(_));
+                        tracing::debug!(call = %id, %leg, ?command, "leg told");
+                        self.tell(now, leg, command);
+                        if over {
+                            self.drop_leg(leg);
+                        }
+                    }
+                    Action::Connect(a, b) => self.connect(id, Some((a, b))),
+                    Action::Disconnect(..) => self.connect(id, None),
+                    Action::Ended(outcome) => self.ended(now, id, &outcome),
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self, now: Time, leg: LegId, command: LegCommand) {
+        match self.legs.get(&leg).map(|l| &l.kind) {
+            Some(Kind::Sip(_)) => self.tell_sip(now, leg, command),
+            Some(Kind::Stream(_)) => {
+                if let LegCommand::Refuse(outcome) | LegCommand::HangUp(outcome) = command {
+                    self.end_streams(leg, &outcome);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn ended(&mut self, now: Time, id: CallId, outcome: &Outcome) {
+        let Some(entry) = self.calls.remove(&id) else { return };
+        self.admission.leave();
+        let talked = entry.call.answered_at().map_or(0, |t| now.since(t).as_secs());
+        tracing::info!(
+            call = %id,
+            status = outcome.status,
+            reason = outcome.reason.label(),
+            seconds = talked,
+            set_up_ms = entry.call.answered_at().map_or(0, |t| t.since(entry.began).as_millis() as u64),
+            "call ended"
+        );
+        let left: Vec<LegId> =
+            self.legs.iter().filter(|(_, leg)| leg.call == Some(id)).map(|(leg, _)| *leg).collect();
+        left.into_iter().for_each(|leg| self.drop_leg(leg));
+    }
+
+    /// Forgets a leg and its media.
+    pub(super) fn drop_leg(&mut self, id: LegId) {
+        let Some(leg) = self.legs.remove(&id) else { return };
+        let mut out = Vec::new();
+        match leg.kind {
+            Kind::Sip(sip) => {
+                self.by_handle.retain(|_, l| *l != id);
+                drop(sip);
+                self.wiring.remove(id, &mut out);
+            }
+            Kind::Stream(stream) => {
+                for (_, half) in stream.halves() {
+                    self.owners.remove(&half);
+                    self.wiring.remove(half, &mut out);
+                }
+            }
+            Kind::Tone => self.wiring.remove(id, &mut out),
+            Kind::Echo => {}
+            Kind::Live(name) => {
+                if let Some(caller) = leg.call.and_then(|c| self.calls.get(&c)).map(|e| e.call.caller()) {
+                    self.leave_live(&name, caller);
+                }
+            }
+        }
+        self.commands(out);
+    }
+
+    /// Lets two legs hear each other, or nobody.
+    fn connect(&mut self, id: CallId, legs: Option<(LegId, LegId)>) {
+        let Some(entry) = self.calls.get_mut(&id) else { return };
+        let before = std::mem::replace(&mut entry.connected, legs);
+        if let Some((a, b)) = before.filter(|_| legs.is_none()) {
+            let members: BTreeSet<LegId> = [a, b].into_iter().flat_map(|l| self.halves(l).all()).collect();
+            let mut out = Vec::new();
+            self.wiring.set(id, &members, &BTreeSet::new(), &mut out);
+            self.commands(out);
+            if let Some(Kind::Live(name)) = self.legs.get(&b).map(|l| &l.kind) {
+                let name = name.clone();
+                self.leave_live(&name, a);
+            }
+        }
+        self.wire(id);
+    }
+
+    /// Brings the routes of a call up to date with its legs' media halves.
+    pub(super) fn wire(&mut self, id: CallId) {
+        let Some((a, b)) = self.calls.get(&id).and_then(|e| e.connected) else { return };
+        let near = self.halves(a);
+        match self.legs.get(&b).map(|l| &l.kind) {
+            Some(Kind::Live(name)) => {
+                let name = name.clone();
+                let stream = self.live.entry(name.clone()).or_default();
+                stream.callers.retain(|c| c.leg != a);
+                stream.callers.push(LiveCaller { leg: a, source: near.source, sinks: near.sinks });
+                self.wire_live(&name, Some(id));
+                return;
+            }
+            Some(Kind::Tone) => self.open_tone(id, b, &near),
+            _ => {}
+        }
+        let echo = matches!(self.legs.get(&b).map(|l| &l.kind), Some(Kind::Echo));
+        let far = if echo { Halves { source: near.source, sinks: Vec::new() } } else { self.halves(b) };
+        let mut wanted = BTreeSet::new();
+        wanted.extend(far.source.iter().flat_map(|from| near.sinks.iter().map(|to| (*from, *to))));
+        wanted.extend(near.source.iter().flat_map(|from| far.sinks.iter().map(|to| (*from, *to))));
+        let members = near.all().chain(far.all()).collect();
+        let mut out = Vec::new();
+        self.wiring.set(id, &members, &wanted, &mut out);
+        self.commands(out);
+    }
+
+    /// A tone is made where it is heard.
+    fn open_tone(&mut self, call: CallId, leg: LegId, near: &Halves) {
+        if self.wiring.shard_of(leg).is_some() {
+            return;
+        }
+        let Some(shard) = near.sinks.first().and_then(|l| self.wiring.shard_of(*l)) else { return };
+        self.wiring.add(leg, shard);
+        self.command(shard, Command::OpenTone { leg, call });
+    }
+
+    /// The media halves of a leg.
+    fn halves(&self, leg: LegId) -> Halves {
+        match self.legs.get(&leg).map(|l| &l.kind) {
+            Some(Kind::Sip(_)) if self.wiring.shard_of(leg).is_some() => {
+                Halves { source: Some(leg), sinks: vec![leg] }
+            }
+            Some(Kind::Tone) if self.wiring.shard_of(leg).is_some() => {
+                Halves { source: Some(leg), sinks: Vec::new() }
+            }
+            Some(Kind::Stream(stream)) => Halves {
+                source: stream.publisher.as_ref().map(|p| p.leg),
+                sinks: stream.players.iter().map(|p| p.leg).collect(),
+            },
+            _ => Halves::default(),
+        }
+    }
+
+    /// Names the call on the media halves of a leg, for the log.
+    fn assign(&mut self, leg: LegId, call: CallId) {
+        let halves: Vec<LegId> = self.halves(leg).all().collect();
+        for half in halves {
+            if let Some(shard) = self.wiring.shard_of(half) {
+                self.command(shard, Command::Assign { leg: half, call });
+            }
+        }
+    }
+
+    /// A caller that left before its call began.
+    pub(super) fn abandon(&mut self, now: Time, leg: LegId, reason: EndReason) {
+        if self.legs.get(&leg).is_some_and(|l| l.call.is_some()) {
+            self.leg_event(now, leg, LegEvent::HungUp(Outcome::new(reason)));
+        }
+        self.drop_leg(leg);
+    }
+}
+
+impl Halves {
+    fn all(&self) -> impl Iterator<Item = LegId> + use<'_> {
+        self.source.into_iter().chain(self.sinks.iter().copied())
+    }
+}

@@ -1,0 +1,345 @@
+//! The exchange: SIP, calls, streams and routes as one pure machine.
+//!
+//! It takes in what the SIP transports, the shards and the clock bring, and says what is to be sent and what
+//! the shards are to do. Its driver (`driver.rs`) is one task; the simulation drives the same machine in
+//! virtual time.
+
+mod calls;
+mod dial;
+pub(crate) mod driver;
+mod sip_leg;
+mod stream_leg;
+mod streams;
+mod wiring;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::{CallId, ConnId, EndReason, LegId, Rng, SessionId, ShardId, Time, earliest};
+use call::{Admission, Call, Limits, Routes};
+use codecs::CodecId;
+use sip::{CallHandle, Endpoint, Message, ParseError, RegistrationHandle, Source};
+
+use crate::shard::{Command, Event};
+use dial::Callee;
+use sip_leg::SipLeg;
+use streams::{LiveStream, StreamLeg};
+use wiring::Wiring;
+
+/// The shard number in the ids of legs that the exchange makes.
+const OURS: u64 = 0xFFFF;
+/// How long a published stream is waited for to show its codec before its call is dialled without it.
+const CODEC_WAIT: Duration = Duration::from_millis(300);
+
+/// When an inbound INVITE must come with credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InviteAuth {
+    /// Only where it matters: the caller claims to be a local user, or the target leaves the gateway.
+    WhenNeeded,
+    /// Always.
+    Always,
+}
+
+/// A SIP provider or server that the gateway registers with and calls through.
+#[derive(Clone, Debug)]
+pub(crate) struct Trunk {
+    pub(crate) name: String,
+    /// Where requests go, as a SIP URI without a user.
+    pub(crate) uri: sip::Uri,
+    /// Our address of record there.
+    pub(crate) aor: sip::Uri,
+    pub(crate) credentials: Option<sip::auth::Credentials>,
+    /// The registration lifetime to ask for, when the gateway registers there.
+    pub(crate) register: Option<Duration>,
+    /// Further hops, nearest first.
+    pub(crate) route: Vec<sip::Uri>,
+}
+
+/// What the exchange needs of the configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Our domain, first in identities; and every further name and address that means us.
+    pub(crate) domains: Vec<String>,
+    /// Addresses our SIP transports are bound to.
+    pub(crate) sip_addresses: Vec<SocketAddr>,
+    /// The address to write into SDP, when another than the bound one is to be seen.
+    pub(crate) public_address: Option<IpAddr>,
+    /// Where RTP is bound; unspecified means the address that leads to the peer.
+    pub(crate) rtp_addresses: Vec<IpAddr>,
+    /// Audio codecs in order of preference.
+    pub(crate) codecs: Vec<CodecId>,
+    pub(crate) ptime_ms: u32,
+    /// Whether telephone-events are offered.
+    pub(crate) dtmf: bool,
+    pub(crate) ring_timeout: Duration,
+    pub(crate) max_duration: Option<Duration>,
+    pub(crate) limits: Limits,
+    pub(crate) invite_auth: InviteAuth,
+    /// Local accounts: name and password.
+    pub(crate) users: Vec<(String, String)>,
+    pub(crate) routes: Routes,
+    pub(crate) trunks: Vec<Trunk>,
+    pub(crate) outbound_proxy: Option<sip::Uri>,
+    pub(crate) shards: u16,
+}
+
+/// What the exchange wants done.
+#[derive(Debug)]
+pub(crate) enum Output {
+    /// A shard is to do something.
+    Shard(ShardId, Command),
+    /// A SIP message is to be sent or a name looked up.
+    Sip(sip::Output),
+    /// Every call has ended after a drain.
+    Drained,
+}
+
+/// What a leg is made of.
+#[derive(Debug)]
+enum Kind {
+    Sip(Box<SipLeg>),
+    Stream(StreamLeg),
+    /// Hears itself.
+    Echo,
+    /// A steady tone, made on the shard of its listener.
+    Tone,
+    /// A relayed stream.
+    Live(String),
+}
+
+#[derive(Debug)]
+struct Leg {
+    call: Option<CallId>,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+struct CallEntry {
+    call: Call,
+    /// Callees to try when those rung have failed (a route's further trunks).
+    hunt: VecDeque<Callee>,
+    began: Time,
+    /// The two legs that hear each other now.
+    connected: Option<(LegId, LegId)>,
+    /// Who calls, as the callee sees it.
+    caller_id: String,
+}
+
+#[derive(Debug)]
+struct SessionEntry {
+    shard: ShardId,
+    peer: SocketAddr,
+}
+
+/// To whom a media half belongs.
+#[derive(Clone, Debug)]
+enum Owner {
+    /// A stream half of a call: its signalling leg.
+    Stream(LegId),
+    /// A half of a relayed stream: its name.
+    Live(String),
+}
+
+/// Finds the local address from which a peer is reached; the driver asks the kernel, the simulation a table.
+pub(crate) type SourceAddress = Box<dyn Fn(IpAddr) -> IpAddr + Send>;
+
+/// The signalling half of the gateway.
+pub(crate) struct Exchange {
+    settings: Arc<Settings>,
+    sip: Endpoint,
+    source_address: SourceAddress,
+    admission: Admission,
+    calls: BTreeMap<CallId, CallEntry>,
+    legs: BTreeMap<LegId, Leg>,
+    by_handle: HashMap<CallHandle, LegId>,
+    registrations: HashMap<RegistrationHandle, String>,
+    sessions: BTreeMap<SessionId, SessionEntry>,
+    owners: BTreeMap<LegId, Owner>,
+    live: BTreeMap<String, LiveStream>,
+    wiring: Wiring,
+    outputs: VecDeque<Output>,
+    next_leg: u64,
+    next_call: u64,
+    drained_told: bool,
+}
+
+impl Exchange {
+    /// An exchange over a SIP endpoint. Registrations with trunks begin at once.
+    pub(crate) fn new(
+        settings: Arc<Settings>,
+        endpoint: sip::EndpointConfig,
+        source_address: SourceAddress,
+        rng: Rng,
+        now: Time,
+    ) -> Exchange {
+        let mut sip = Endpoint::new(endpoint, rng);
+        sip.set_users(settings.users.iter().map(|(name, password)| sip::User {
+            name: name.clone(),
+            password: password.clone(),
+        }).collect());
+        let mut exchange = Exchange {
+            admission: Admission::new(settings.limits, now),
+            settings: settings.clone(),
+            sip,
+            source_address,
+            calls: BTreeMap::new(),
+            legs: BTreeMap::new(),
+            by_handle: HashMap::new(),
+            registrations: HashMap::new(),
+            sessions: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            live: BTreeMap::new(),
+            wiring: Wiring::default(),
+            outputs: VecDeque::new(),
+            next_leg: 0,
+            next_call: 0,
+            drained_told: false,
+        };
+        exchange.register_trunks(now);
+        exchange.pump(now);
+        exchange
+    }
+
+    /// A datagram came in on a SIP socket.
+    pub(crate) fn handle_datagram(&mut self, now: Time, source: Source, bytes: &[u8]) {
+        self.sip.handle_datagram(now, source, bytes);
+        self.pump(now);
+    }
+
+    /// A message was framed on a SIP connection.
+    pub(crate) fn handle_message(&mut self, now: Time, source: Source, message: Result<Message, ParseError>) {
+        self.sip.handle_message(now, source, message);
+        self.pump(now);
+    }
+
+    /// A SIP connection ended.
+    pub(crate) fn handle_connection_closed(&mut self, now: Time, conn: ConnId) {
+        self.sip.handle_conn_closed(now, conn);
+        self.pump(now);
+    }
+
+    /// A shard tells something.
+    pub(crate) fn handle_shard(&mut self, now: Time, shard: ShardId, event: Event) {
+        match event {
+            Event::SessionOpened { session, peer } => {
+                self.sessions.insert(session, SessionEntry { shard, peer });
+            }
+            Event::SessionClosed { session, reason } => self.session_closed(now, session, reason),
+            Event::Intent { session, intent } => self.handle_intent(now, session, intent),
+            Event::RtpOpened { leg, local } => self.rtp_opened(now, leg, local),
+            Event::RtpFailed { leg } => self.sip_leg_failed(now, leg, EndReason::Overloaded),
+            Event::RtpSilent { leg } => self.sip_leg_failed(now, leg, EndReason::TimedOut),
+            Event::Digit { leg, digit } => tracing::debug!(%leg, %digit, "digit"),
+            Event::Stats { leg, stats } => tracing::info!(
+                %leg,
+                sent = stats.sent,
+                received = stats.received,
+                lost = stats.lost,
+                late = stats.late,
+                dropped = stats.dropped,
+                jitter_ms = stats.jitter_ms,
+                rtt_ms = stats.rtt_ms,
+                "media ended"
+            ),
+        }
+        self.pump(now);
+    }
+
+    /// A deadline of [`Exchange::poll_timeout`] has come.
+    pub(crate) fn handle_timeout(&mut self, now: Time) {
+        self.sip.handle_timeout(now);
+        self.dial_waiting(now);
+        let due: Vec<CallId> = self
+            .calls
+            .iter()
+            .filter(|(_, entry)| entry.call.poll_timeout().is_some_and(|t| t <= now))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in due {
+            if let Some(entry) = self.calls.get_mut(&id) {
+                entry.call.handle_timeout(now);
+            }
+            self.act(now, id);
+        }
+        self.pump(now);
+    }
+
+    /// When [`Exchange::handle_timeout`] wants to be called.
+    pub(crate) fn poll_timeout(&self) -> Option<Time> {
+        let calls = self.calls.values().filter_map(|entry| entry.call.poll_timeout()).min();
+        let streams = self.legs.values().filter_map(|leg| match &leg.kind {
+            Kind::Stream(stream) => stream.dial_at,
+            _ => None,
+        });
+        earliest(self.sip.poll_timeout(), earliest(calls, streams.min()))
+    }
+
+    /// What is to be done next.
+    pub(crate) fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Calls in progress.
+    pub(crate) fn active_calls(&self) -> usize {
+        self.admission.active()
+    }
+
+    /// Nothing new is taken in; calls go on until they end or `hang_up_all`.
+    pub(crate) fn drain(&mut self, now: Time) {
+        self.admission.drain();
+        let registrations: Vec<_> = self.registrations.drain().map(|(handle, _)| handle).collect();
+        for handle in registrations {
+            self.sip.unregister(now, handle);
+        }
+        self.pump(now);
+    }
+
+    /// Ends every call; the grace time of a drain is over.
+    pub(crate) fn hang_up_all(&mut self, now: Time) {
+        let calls: Vec<CallId> = self.calls.keys().copied().collect();
+        for id in calls {
+            if let Some(entry) = self.calls.get_mut(&id) {
+                entry.call.hang_up(call::Outcome::new(EndReason::Draining));
+            }
+            self.act(now, id);
+        }
+        for shard in 0..self.settings.shards {
+            self.outputs.push_back(Output::Shard(ShardId(shard), Command::CloseAll));
+        }
+        self.pump(now);
+    }
+
+    /// Takes the SIP endpoint's words until it has none left.
+    fn pump(&mut self, now: Time) {
+        while let Some(output) = self.sip.poll_output() {
+            match output {
+                sip::Output::Event(event) => self.handle_sip(now, event),
+                output => self.outputs.push_back(Output::Sip(output)),
+            }
+        }
+        if self.admission.draining() && self.calls.is_empty() && !self.drained_told {
+            self.drained_told = true;
+            self.outputs.push_back(Output::Drained);
+        }
+    }
+
+    fn new_leg(&mut self) -> LegId {
+        self.next_leg += 1;
+        LegId(OURS << 48 | self.next_leg)
+    }
+
+    fn command(&mut self, shard: ShardId, command: Command) {
+        self.outputs.push_back(Output::Shard(shard, command));
+    }
+
+    fn commands(&mut self, commands: Vec<(ShardId, Command)>) {
+        self.outputs.extend(commands.into_iter().map(|(shard, command)| Output::Shard(shard, command)));
+    }
+
+    /// The shard with the most room.
+    fn emptiest_shard(&self) -> ShardId {
+        (0..self.settings.shards.max(1)).map(ShardId).min_by_key(|s| self.wiring.load(*s)).unwrap_or(ShardId(0))
+    }
+}

@@ -1,0 +1,288 @@
+//! What clients do with streams: halves of calls, and relays.
+
+use base::{CallId, EndReason, LegId, SessionId, Time};
+use call::{Audio, Intent, Outcome, StreamEvent, StreamUse, Target};
+use codecs::CodecId;
+
+use super::streams::{Player, Publisher, StreamLeg};
+use super::{CODEC_WAIT, Exchange, Kind, Leg, Owner};
+use crate::shard::Command;
+
+/// A stream that a client opens, whichever way its media goes.
+struct Opened {
+    session: SessionId,
+    half: LegId,
+    name: String,
+    user: Option<String>,
+    /// `None` for a publisher, else what the player decodes.
+    plays: Option<Vec<CodecId>>,
+}
+
+impl Exchange {
+    /// A client wants something.
+    pub(super) fn handle_intent(&mut self, now: Time, session: SessionId, intent: Intent) {
+        match intent {
+            Intent::Publish { leg, stream_use, name, credentials } => {
+                self.open(now, session, leg, stream_use, name, credentials, None);
+            }
+            Intent::Play { leg, stream_use, name, credentials, announced } => {
+                self.open(now, session, leg, stream_use, name, credentials, Some(announced));
+            }
+            Intent::StreamCodec { leg, codec } => self.codec_known(now, leg, codec),
+            Intent::Close { leg } => self.close_half(now, leg, EndReason::HungUp),
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the fields of one intent, taken apart once")]
+    fn open(
+        &mut self,
+        now: Time,
+        session: SessionId,
+        half: LegId,
+        stream_use: StreamUse,
+        name: String,
+        credentials: Option<(String, String)>,
+        plays: Option<Vec<CodecId>>,
+    ) {
+        let Some(shard) = self.sessions.get(&session).map(|s| s.shard) else { return };
+        self.wiring.add(half, shard);
+        let user = match credentials {
+            None => None,
+            Some((user, password)) if self.password_is(&user, &password) => Some(user),
+            Some(_) => {
+                let outcome = Outcome::from_status(403, "Wrong user name or password");
+                self.refuse_half(session, half, outcome);
+                return;
+            }
+        };
+        let opened = Opened { session, half, name, user, plays };
+        match stream_use {
+            StreamUse::Call => self.open_call(now, opened),
+            StreamUse::Live => self.open_live(opened),
+        }
+    }
+
+    /// A stream of `call/TARGET`: joins the call of that name it belongs to, or begins one.
+    ///
+    /// A connection's own call comes first. Another connection joins only from the same address, and only a
+    /// call that is not private to the connection which both publishes and plays it; so two tools on one
+    /// machine make one call, and two strangers who dial the same target never hear each other.
+    fn open_call(&mut self, now: Time, opened: Opened) {
+        let Some(ip) = self.sessions.get(&opened.session).map(|s| s.peer.ip()) else { return };
+        if Target::parse(&opened.name).is_none() {
+            self.refuse_half(opened.session, opened.half, Outcome::new(EndReason::NotFound));
+            return;
+        }
+        let publishing = opened.plays.is_none();
+        let fits = |stream: &StreamLeg| {
+            stream.name == opened.name
+                && stream.ip == ip
+                && stream.user == opened.user
+                && (if publishing { stream.publisher.is_none() } else { !stream.plays(opened.session) })
+        };
+        let streams = || {
+            self.legs.iter().filter_map(|(leg, l)| match &l.kind {
+                Kind::Stream(stream) if fits(stream) => Some((*leg, stream)),
+                _ => None,
+            })
+        };
+        let own = streams().find(|(_, s)| s.has_session(opened.session)).map(|(leg, _)| leg);
+        let joined = own.or_else(|| streams().find(|(_, s)| !s.is_private()).map(|(leg, _)| leg));
+        let (session, half) = (opened.session, opened.half);
+        let leg = joined.unwrap_or_else(|| {
+            let leg = self.new_leg();
+            let kind = Kind::Stream(StreamLeg {
+                name: opened.name.clone(),
+                ip,
+                user: opened.user.clone(),
+                publisher: None,
+                players: Vec::new(),
+                dial_at: Some(now + CODEC_WAIT),
+            });
+            self.legs.insert(leg, Leg { call: None, kind });
+            leg
+        });
+        let mut call = None;
+        if let Some(entry) = self.legs.get_mut(&leg)
+            && let Kind::Stream(stream) = &mut entry.kind
+        {
+            call = entry.call;
+            match opened.plays {
+                None => stream.publisher = Some(Publisher { session, leg: half, codec: None }),
+                Some(announced) => stream.players.push(Player { session, leg: half, announced }),
+            }
+        }
+        self.owners.insert(half, Owner::Stream(leg));
+        self.tell_half(session, half, StreamEvent::Accepted);
+        if let Some(call) = call {
+            if let Some(shard) = self.wiring.shard_of(half) {
+                self.command(shard, Command::Assign { leg: half, call });
+            }
+            self.wire(call);
+        }
+    }
+
+    fn open_live(&mut self, opened: Opened) {
+        let Opened { session, half, name, plays, .. } = opened;
+        let stream = self.live.entry(name.clone()).or_default();
+        match plays {
+            None if stream.publisher.is_some() => {
+                self.refuse_half(session, half, Outcome::new(EndReason::Busy));
+                return;
+            }
+            None => stream.publisher = Some(Publisher { session, leg: half, codec: None }),
+            Some(announced) => stream.players.push(Player { session, leg: half, announced }),
+        }
+        self.owners.insert(half, Owner::Live(name.clone()));
+        self.tell_half(session, half, StreamEvent::Accepted);
+        self.wire_live(&name, None);
+    }
+
+    /// The first audio of a published stream came.
+    fn codec_known(&mut self, now: Time, half: LegId, codec: Option<CodecId>) {
+        match self.owners.get(&half).cloned() {
+            Some(Owner::Stream(leg)) => {
+                if let Some(Leg { kind: Kind::Stream(stream), .. }) = self.legs.get_mut(&leg) {
+                    if let Some(publisher) = &mut stream.publisher {
+                        publisher.codec = Some(codec);
+                    }
+                    if stream.dial_at.take().is_some() {
+                        self.dial_stream(now, leg);
+                    }
+                }
+            }
+            Some(Owner::Live(name)) => {
+                if let Some(publisher) = self.live.get_mut(&name).and_then(|s| s.publisher.as_mut()) {
+                    publisher.codec = Some(codec);
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Dials for stream legs that have waited long enough for their codec.
+    pub(super) fn dial_waiting(&mut self, now: Time) {
+        let mut due = Vec::new();
+        for (leg, entry) in &mut self.legs {
+            if let Kind::Stream(stream) = &mut entry.kind
+                && stream.dial_at.is_some_and(|t| t <= now)
+            {
+                stream.dial_at = None;
+                due.push(*leg);
+            }
+        }
+        due.into_iter().for_each(|leg| self.dial_stream(now, leg));
+    }
+
+    fn dial_stream(&mut self, now: Time, leg: LegId) {
+        let Some(Leg { kind: Kind::Stream(stream), .. }) = self.legs.get(&leg) else { return };
+        let (name, user) = (stream.name.clone(), stream.user.clone());
+        let resolved = match Target::parse(&name) {
+            Some(target) => self.resolve(&target, user.as_deref()),
+            None => Err(Outcome::new(EndReason::NotFound)),
+        };
+        let caller_id = user.unwrap_or_else(|| "flash".to_owned());
+        self.begin(now, leg, caller_id, resolved);
+    }
+
+    /// What a stream leg sends and takes, for codec negotiation with the other leg.
+    pub(super) fn stream_audio(stream: &StreamLeg) -> Audio {
+        let sends = stream.publisher.as_ref().and_then(|p| p.codec.flatten());
+        let mut takes: Vec<CodecId> = stream.players.iter().flat_map(|p| p.announced.iter().copied()).collect();
+        takes.dedup();
+        Audio { takes, sends }
+    }
+
+    /// A client closed a stream.
+    fn close_half(&mut self, now: Time, half: LegId, reason: EndReason) {
+        let mut out = Vec::new();
+        self.wiring.remove(half, &mut out);
+        self.commands(out);
+        match self.owners.remove(&half) {
+            Some(Owner::Stream(leg)) => {
+                let Some(Leg { kind: Kind::Stream(stream), .. }) = self.legs.get_mut(&leg) else { return };
+                stream.remove(half);
+                if stream.is_empty() {
+                    self.abandon(now, leg, reason);
+                }
+            }
+            Some(Owner::Live(name)) => {
+                if let Some(stream) = self.live.get_mut(&name) {
+                    stream.publisher.take_if(|p| p.leg == half);
+                    stream.players.retain(|p| p.leg != half);
+                }
+                self.wire_live(&name, None);
+            }
+            None => {}
+        }
+    }
+
+    /// A client is gone, with all its streams.
+    pub(super) fn session_closed(&mut self, now: Time, session: SessionId, reason: EndReason) {
+        let mut halves: Vec<LegId> = Vec::new();
+        for leg in self.legs.values() {
+            if let Kind::Stream(stream) = &leg.kind {
+                halves.extend(stream.halves().filter(|(s, _)| *s == session).map(|(_, half)| half));
+            }
+        }
+        for stream in self.live.values() {
+            halves.extend(stream.publisher.iter().filter(|p| p.session == session).map(|p| p.leg));
+            halves.extend(stream.players.iter().filter(|p| p.session == session).map(|p| p.leg));
+        }
+        for half in halves {
+            self.close_half(now, half, reason);
+        }
+        self.sessions.remove(&session);
+    }
+
+    /// Tells every client of a stream leg that it is over.
+    pub(super) fn end_streams(&mut self, leg: LegId, outcome: &Outcome) {
+        let Some(Leg { kind: Kind::Stream(stream), .. }) = self.legs.get(&leg) else { return };
+        let halves: Vec<(SessionId, LegId)> = stream.halves().collect();
+        for (session, half) in halves {
+            self.tell_half(session, half, StreamEvent::Ended(outcome.clone()));
+        }
+    }
+
+    /// A call no longer takes part in a relayed stream.
+    pub(super) fn leave_live(&mut self, name: &str, caller: LegId) {
+        if let Some(stream) = self.live.get_mut(name) {
+            stream.callers.retain(|c| c.leg != caller);
+        }
+        self.wire_live(name, None);
+    }
+
+    /// Brings the routes of a relayed stream up to date.
+    pub(super) fn wire_live(&mut self, name: &str, call: Option<CallId>) {
+        let Some(stream) = self.live.get(name) else { return };
+        let (members, wanted) = (stream.members(), stream.routes());
+        if stream.is_empty() {
+            self.live.remove(name);
+        }
+        let mut out = Vec::new();
+        self.wiring.set(call.unwrap_or(CallId(0)), &members, &wanted, &mut out);
+        self.commands(out);
+    }
+
+    fn refuse_half(&mut self, session: SessionId, half: LegId, outcome: Outcome) {
+        self.tell_half(session, half, StreamEvent::Refused(outcome));
+        let mut out = Vec::new();
+        self.wiring.remove(half, &mut out);
+        self.commands(out);
+    }
+
+    fn tell_half(&mut self, session: SessionId, leg: LegId, event: StreamEvent) {
+        if let Some(shard) = self.sessions.get(&session).map(|s| s.shard) {
+            self.command(shard, Command::Stream { session, leg, event });
+        }
+    }
+
+    fn password_is(&self, user: &str, password: &str) -> bool {
+        // Compared in full whatever differs, so that timing tells nothing.
+        self.settings.users.iter().any(|(name, secret)| {
+            let same = secret.len() == password.len()
+                && secret.bytes().zip(password.bytes()).fold(0, |d, (a, b)| d | (a ^ b)) == 0;
+            name == user && same
+        })
+    }
+}

@@ -1,0 +1,255 @@
+//! The words between the exchange and a shard.
+
+use std::net::{IpAddr, SocketAddr};
+
+use base::{CallId, EndReason, LegId, SessionId, ShardId};
+use call::{Intent, StreamEvent};
+use codecs::CodecId;
+
+/// How an RTP leg sends and receives, as negotiated in SDP.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RtpParams {
+    /// Where the peer says it takes RTP; a latched source address overrides it (symmetric RTP, RFC 4961).
+    pub(crate) remote: SocketAddr,
+    /// Where the peer takes RTCP; `None` when it takes none.
+    pub(crate) rtcp: Option<SocketAddr>,
+    /// The codec we send, with its payload type.
+    pub(crate) send: (u8, CodecId),
+    /// Every codec the peer may send, by payload type.
+    pub(crate) receive: Vec<(u8, CodecId)>,
+    /// telephone-event: payload type and clock in Hz.
+    pub(crate) dtmf: Option<(u8, u32)>,
+    /// Whether we may send (the peer does not hold us).
+    pub(crate) sending: bool,
+    /// Whether the peer may send.
+    pub(crate) receiving: bool,
+    /// Audio in each packet we send, ms: 10 to 60.
+    pub(crate) ptime_ms: u32,
+}
+
+/// What the exchange asks of a shard.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Command {
+    /// Tells a client about one of its streams.
+    Stream {
+        /// Whose.
+        session: SessionId,
+        /// Which stream, by the media half made for it.
+        leg: LegId,
+        /// What.
+        event: StreamEvent,
+    },
+    /// Ends a client session.
+    CloseSession {
+        /// Which.
+        session: SessionId,
+        /// Why.
+        reason: EndReason,
+    },
+    /// Names the call a media half belongs to, for the log.
+    Assign {
+        /// Which half.
+        leg: LegId,
+        /// Its call.
+        call: CallId,
+    },
+    /// Makes an RTP leg: a port pair on `ip`. Answered by [`Event::RtpOpened`] or [`Event::RtpFailed`].
+    OpenRtp {
+        /// Its id.
+        leg: LegId,
+        /// Its call.
+        call: CallId,
+        /// The local address to bind.
+        ip: IpAddr,
+    },
+    /// Sets or changes how an RTP leg sends and receives.
+    Rtp {
+        /// Which leg.
+        leg: LegId,
+        /// How.
+        params: Box<RtpParams>,
+    },
+    /// Makes a source that plays a steady tone.
+    OpenTone {
+        /// Its id.
+        leg: LegId,
+        /// Its call.
+        call: CallId,
+    },
+    /// Makes a local stand-in for a source on another shard.
+    OpenProxy {
+        /// The source's id, here as there.
+        leg: LegId,
+        /// Its call.
+        call: CallId,
+    },
+    /// Sends a source's frames to the stand-in on another shard, or stops it.
+    Export {
+        /// The source.
+        leg: LegId,
+        /// Where its stand-in is.
+        to: ShardId,
+        /// Start or stop.
+        on: bool,
+    },
+    /// Lets `to` hear `from`; both are legs of this shard, and may be the same leg (echo).
+    Connect {
+        /// The source.
+        from: LegId,
+        /// The sink.
+        to: LegId,
+    },
+    /// Ends that.
+    Disconnect {
+        /// The source.
+        from: LegId,
+        /// The sink.
+        to: LegId,
+    },
+    /// Sends a digit out of an RTP leg as a telephone-event (RFC 4733), when the peer takes such.
+    Digit {
+        /// Which leg.
+        leg: LegId,
+        /// `0`-`9`, `*`, `#`, `A`-`D`.
+        digit: char,
+    },
+    /// Ends a media half; unknown ids are ignored.
+    Close {
+        /// Which.
+        leg: LegId,
+    },
+    /// Ends every session with `NetConnection.Connect.Closed`; the gateway stops.
+    CloseAll,
+}
+
+/// What a shard tells the exchange.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Event {
+    /// A client connected and was let in.
+    SessionOpened {
+        /// Its session.
+        session: SessionId,
+        /// Its address.
+        peer: SocketAddr,
+    },
+    /// A client is gone; all its streams with it.
+    SessionClosed {
+        /// Its session.
+        session: SessionId,
+        /// Why.
+        reason: EndReason,
+    },
+    /// A client wants something.
+    Intent {
+        /// Which client.
+        session: SessionId,
+        /// What.
+        intent: Intent,
+    },
+    /// An RTP leg is bound.
+    RtpOpened {
+        /// Which leg.
+        leg: LegId,
+        /// Its RTP address; RTCP is on the next port.
+        local: SocketAddr,
+    },
+    /// No port was to be had.
+    RtpFailed {
+        /// Which leg.
+        leg: LegId,
+    },
+    /// No RTP came for the configured time.
+    RtpSilent {
+        /// Which leg.
+        leg: LegId,
+    },
+    /// A digit came in as a telephone-event.
+    Digit {
+        /// From which leg.
+        leg: LegId,
+        /// Which digit.
+        digit: char,
+    },
+    /// The figures of an RTP leg at its end.
+    Stats {
+        /// Which leg.
+        leg: LegId,
+        /// The figures.
+        stats: LegStats,
+    },
+}
+
+/// The figures of an RTP leg.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct LegStats {
+    /// Packets received.
+    pub(crate) received: u64,
+    /// Packets sent.
+    pub(crate) sent: u64,
+    /// Packets that never came.
+    pub(crate) lost: u64,
+    /// Packets that came too late to be played.
+    pub(crate) late: u64,
+    /// Interarrival jitter, ms (RFC 3550 §6.4.1).
+    pub(crate) jitter_ms: f32,
+    /// Round-trip time by RTCP, ms; 0 when never measured.
+    pub(crate) rtt_ms: f32,
+    /// Frames dropped toward RTP because they were too late.
+    pub(crate) dropped: u64,
+}
+
+/// One encoded frame on its way from a source to its stand-in on another shard.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct LinkFrame {
+    /// The source.
+    pub(crate) leg: LegId,
+    /// What it is.
+    pub(crate) kind: FrameKind,
+    /// Its bytes.
+    pub(crate) payload: Box<[u8]>,
+}
+
+/// What a source delivers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum FrameKind {
+    /// Audio: one payload of the codec.
+    Audio {
+        /// Which codec.
+        codec: CodecId,
+        /// Media time of its first sample, ms since the source began.
+        ms: u32,
+        /// Begins a talk spurt or follows a gap.
+        marker: bool,
+        /// Comes at the pace of the sender's network, not of a jitter buffer: toward RTP it must be paced.
+        bursty: bool,
+    },
+    /// An audio frame that is lost: `ms` at `duration_ms`.
+    Lost {
+        /// Media time it would have had.
+        ms: u32,
+        /// How much is missing.
+        duration_ms: u32,
+    },
+    /// A whole FLV audio tag body that is relayed as it is (a codec we do not decode, or between clients).
+    Tag {
+        /// RTMP timestamp, ms.
+        ms: u32,
+    },
+    /// A whole FLV video tag body.
+    Video {
+        /// RTMP timestamp, ms.
+        ms: u32,
+    },
+    /// A data message, AMF0, without `@setDataFrame`.
+    Data {
+        /// RTMP timestamp, ms.
+        ms: u32,
+    },
+    /// A digit (RFC 4733) with its duration.
+    Digit {
+        /// Which.
+        digit: char,
+    },
+    /// The source ended: players hear of it.
+    Gone,
+}

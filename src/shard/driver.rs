@@ -1,0 +1,440 @@
+//! The thread of a shard: sockets and the clock around the pure machine.
+//!
+//! A current-thread runtime owns every socket of the shard. Tasks only wait for readiness; all work is done
+//! in short borrows of one owner, so there is no lock and the order of events is that of the thread.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::{LegId, Rng, SessionId, ShardId, Time};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::AbortHandle;
+
+use super::command::{Command, Event, LinkFrame};
+use super::{Output, Settings, Shard};
+use crate::net::{Clock, RtpPorts};
+
+/// Room for commands to a shard (layout, "Every queue has a bound").
+const COMMANDS: usize = 1_024;
+/// Room for frames that come over from other shards: 8 for each of some hundred links.
+const LINK_FRAMES: usize = 1_024;
+/// Bytes read from one client before others get their turn.
+const READ_PER_TURN: usize = 64 * 1024;
+/// Datagrams read from one leg before others get their turn.
+const PACKETS_PER_TURN: usize = 16;
+/// Bytes asked of a session for one write; small, so that what waits can still be dropped as late.
+const WRITE_CHUNK: usize = 8 * 1024;
+
+/// A client connection handed to a shard.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    /// Its id, unique in the process.
+    pub(crate) session: SessionId,
+    /// The connection, non-blocking.
+    pub(crate) stream: std::net::TcpStream,
+    /// Its address.
+    pub(crate) peer: SocketAddr,
+}
+
+/// What may be sent to a shard's thread.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// From the exchange.
+    Command(Command),
+    /// From a listener.
+    Accepted(Accepted),
+    /// The thread is to end.
+    Stop,
+}
+
+/// The senders by which the rest of the daemon reaches a shard.
+#[derive(Clone, Debug)]
+pub(crate) struct ShardHandle {
+    /// Commands and new connections.
+    pub(crate) messages: mpsc::Sender<Message>,
+    links: mpsc::Sender<LinkFrame>,
+}
+
+/// The receiving ends, given to the thread.
+#[derive(Debug)]
+pub(crate) struct ShardInbox {
+    messages: mpsc::Receiver<Message>,
+    links: mpsc::Receiver<LinkFrame>,
+}
+
+/// The queues of one shard.
+pub(crate) fn queues() -> (ShardHandle, ShardInbox) {
+    let (messages, messages_rx) = mpsc::channel(COMMANDS);
+    let (links, links_rx) = mpsc::channel(LINK_FRAMES);
+    (ShardHandle { messages, links }, ShardInbox { messages: messages_rx, links: links_rx })
+}
+
+/// Everything a shard's thread needs.
+pub(crate) struct Start {
+    /// Which shard.
+    pub(crate) id: ShardId,
+    /// What the machine needs of the configuration.
+    pub(crate) settings: Arc<Settings>,
+    /// Its randomness.
+    pub(crate) rng: Rng,
+    /// The clock.
+    pub(crate) clock: Clock,
+    /// Its share of the RTP ports.
+    pub(crate) ports: RtpPorts,
+    /// Its queues.
+    pub(crate) inbox: ShardInbox,
+    /// To the exchange.
+    pub(crate) events: mpsc::Sender<(ShardId, Event)>,
+    /// All shards, by number; its own entry is not used.
+    pub(crate) peers: Vec<ShardHandle>,
+}
+
+/// Runs a shard on the calling thread until it is told to stop.
+pub(crate) fn run(start: Start) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    tokio::task::LocalSet::new().block_on(&runtime, serve(start));
+    Ok(())
+}
+
+struct SessionIo {
+    stream: Rc<TcpStream>,
+    /// Bytes taken from the machine that the socket has not taken yet.
+    pending: Vec<u8>,
+    written: usize,
+    /// Woken when the socket would not take all.
+    blocked: Rc<Notify>,
+    task: AbortHandle,
+}
+
+struct LegIo {
+    rtp: Rc<UdpSocket>,
+    rtcp: Rc<UdpSocket>,
+    local: SocketAddr,
+    tasks: [AbortHandle; 2],
+}
+
+struct Driver {
+    shard: Shard,
+    clock: Clock,
+    sessions: HashMap<SessionId, SessionIo>,
+    legs: HashMap<LegId, LegIo>,
+    ports: RtpPorts,
+    events: mpsc::Sender<(ShardId, Event)>,
+    /// Events for which the exchange had no room; they wait here, media goes on.
+    waiting: std::collections::VecDeque<Event>,
+    peers: Vec<ShardHandle>,
+    /// The deadline the timer task sleeps to.
+    armed: Option<Time>,
+    rearm: Rc<Notify>,
+}
+
+type Shared = Rc<RefCell<Driver>>;
+
+async fn serve(start: Start) {
+    let Start { id, settings, rng, clock, ports, inbox, events, peers } = start;
+    let ShardInbox { mut messages, mut links } = inbox;
+    let rearm = Rc::new(Notify::new());
+    let driver: Shared = Rc::new(RefCell::new(Driver {
+        shard: Shard::new(id, settings, rng),
+        clock,
+        sessions: HashMap::new(),
+        legs: HashMap::new(),
+        ports,
+        events,
+        waiting: std::collections::VecDeque::new(),
+        peers,
+        armed: None,
+        rearm: rearm.clone(),
+    }));
+    tokio::task::spawn_local(timers(driver.clone(), rearm));
+    loop {
+        tokio::select! {
+            biased;
+            message = messages.recv() => match message {
+                None | Some(Message::Stop) => return,
+                Some(Message::Command(command)) => {
+                    let mut d = driver.borrow_mut();
+                    let now = d.clock.now();
+                    d.shard.handle_command(now, command);
+                    d.drain(now, &driver);
+                }
+                Some(Message::Accepted(accepted)) => accept(&driver, accepted),
+            },
+            Some(frame) = links.recv() => {
+                let mut d = driver.borrow_mut();
+                let now = d.clock.now();
+                d.shard.handle_link(now, frame);
+                d.drain(now, &driver);
+            }
+        }
+    }
+}
+
+async fn timers(driver: Shared, rearm: Rc<Notify>) {
+    loop {
+        let (deadline, clock) = {
+            let mut d = driver.borrow_mut();
+            d.armed = d.shard.poll_timeout();
+            // Events that found no room are offered again soon, whatever else is due.
+            if !d.waiting.is_empty() {
+                let soon = d.clock.now() + Duration::from_millis(20);
+                d.armed = Some(d.armed.map_or(soon, |t| t.min(soon)));
+            }
+            (d.armed, d.clock.clone())
+        };
+        match deadline {
+            Some(deadline) => tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(clock.instant(deadline).into()) => {}
+                () = rearm.notified() => continue,
+            },
+            None => {
+                rearm.notified().await;
+                continue;
+            }
+        }
+        let mut d = driver.borrow_mut();
+        let now = d.clock.now();
+        d.shard.handle_timeout(now);
+        d.drain(now, &driver);
+    }
+}
+
+fn accept(driver: &Shared, accepted: Accepted) {
+    let Accepted { session, stream, peer } = accepted;
+    let stream = match TcpStream::from_std(stream) {
+        Ok(stream) => Rc::new(stream),
+        Err(error) => {
+            tracing::warn!(%session, %error, "a client connection could not be taken over");
+            return;
+        }
+    };
+    let blocked = Rc::new(Notify::new());
+    let task = tokio::task::spawn_local(client(driver.clone(), session, stream.clone(), blocked.clone()));
+    let mut d = driver.borrow_mut();
+    let now = d.clock.now();
+    d.sessions.insert(
+        session,
+        SessionIo { stream, pending: Vec::new(), written: 0, blocked, task: task.abort_handle() },
+    );
+    d.shard.handle_accepted(now, session, peer);
+    d.drain(now, driver);
+}
+
+/// Waits on one client's socket.
+async fn client(driver: Shared, session: SessionId, stream: Rc<TcpStream>, blocked: Rc<Notify>) {
+    let mut buffer = vec![0u8; 4 * 1024];
+    let mut stuck = false;
+    loop {
+        let readable = tokio::select! {
+            result = stream.readable() => result.is_ok(),
+            () = blocked.notified(), if !stuck => { stuck = true; continue; }
+            result = stream.writable(), if stuck => {
+                stuck = false;
+                if result.is_ok() {
+                    let mut d = driver.borrow_mut();
+                    let now = d.clock.now();
+                    d.flush(now, session);
+                    d.drain(now, &driver);
+                }
+                continue;
+            }
+        };
+        let mut taken = 0;
+        let gone = loop {
+            if !readable {
+                break true;
+            }
+            if taken >= READ_PER_TURN {
+                break false;
+            }
+            match stream.try_read(&mut buffer) {
+                Ok(0) => break true,
+                Ok(n) => {
+                    taken += n;
+                    let mut d = driver.borrow_mut();
+                    let now = d.clock.now();
+                    d.shard.handle_bytes(now, session, &buffer[..n]);
+                    d.drain(now, &driver);
+                    if !d.sessions.contains_key(&session) {
+                        return;
+                    }
+                    if n < buffer.len() {
+                        break false;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break false,
+                Err(_) => break true,
+            }
+        };
+        if gone {
+            let mut d = driver.borrow_mut();
+            let now = d.clock.now();
+            d.shard.handle_closed(now, session);
+            d.drain(now, &driver);
+            return;
+        }
+        if taken >= READ_PER_TURN {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Waits on one socket of an RTP leg.
+async fn packets(driver: Shared, leg: LegId, socket: Rc<UdpSocket>, rtcp: bool) {
+    let mut buffer = [0u8; 2_048];
+    loop {
+        if socket.readable().await.is_err() {
+            return;
+        }
+        for _ in 0..PACKETS_PER_TURN {
+            match socket.try_recv_from(&mut buffer) {
+                Ok((n, from)) => {
+                    let mut d = driver.borrow_mut();
+                    let now = d.clock.now();
+                    let packet = buffer.get(..n).unwrap_or_default();
+                    if rtcp {
+                        d.shard.handle_rtcp(now, leg, from, packet);
+                    } else {
+                        d.shard.handle_rtp(now, leg, from, packet);
+                    }
+                    d.drain(now, &driver);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // An ICMP error of an earlier send: the peer may still come.
+                Err(_) => {}
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+impl Driver {
+    /// Carries out everything the machine wants, until it wants nothing more.
+    fn drain(&mut self, now: Time, shared: &Shared) {
+        loop {
+            while let Some(output) = self.shard.poll_output() {
+                match output {
+                    Output::Rtp { leg, to, bytes } => {
+                        if let Some(io) = self.legs.get(&leg) {
+                            // A full socket buffer loses this packet only; RTP lives with loss.
+                            let _lost = io.rtp.try_send_to(bytes, to);
+                        }
+                    }
+                    Output::Rtcp { leg, to, bytes } => {
+                        if let Some(io) = self.legs.get(&leg) {
+                            let _lost = io.rtcp.try_send_to(bytes, to);
+                        }
+                    }
+                    Output::OpenRtp { leg, ip } => {
+                        let opened = self.open_rtp(now, leg, ip, shared);
+                        self.shard.handle_rtp_opened(now, leg, opened);
+                    }
+                    Output::CloseRtp { leg } => {
+                        if let Some(io) = self.legs.remove(&leg) {
+                            io.tasks.iter().for_each(AbortHandle::abort);
+                            self.ports.release(now, io.local);
+                        }
+                    }
+                    Output::CloseSession { session } => {
+                        if let Some(io) = self.sessions.remove(&session) {
+                            // The last words, as far as the socket takes them at once.
+                            if let Some(rest) = io.pending.get(io.written..) {
+                                let _unsent = io.stream.try_write(rest);
+                            }
+                            io.task.abort();
+                        }
+                    }
+                    Output::Flush { session } => self.flush(now, session),
+                    Output::Link { to, frame } => {
+                        // Full: the frame is lost, as on a network.
+                        if let Some(peer) = self.peers.get(usize::from(to.0)) {
+                            let _lost = peer.links.try_send(frame);
+                        }
+                    }
+                    Output::Event(event) => self.waiting.push_back(event),
+                }
+            }
+            if !self.shard.has_output() {
+                break;
+            }
+        }
+        self.send_events();
+        let wanted = self.shard.poll_timeout();
+        if let Some(wanted) = wanted
+            && self.armed.is_none_or(|armed| wanted < armed)
+        {
+            self.armed = Some(wanted);
+            self.rearm.notify_one();
+        }
+    }
+
+    fn send_events(&mut self) {
+        let id = self.shard.id();
+        while let Some(event) = self.waiting.pop_front() {
+            match self.events.try_send((id, event)) {
+                Ok(()) => {}
+                Err(mpsc::error::TrySendError::Full((_, event))) => {
+                    self.waiting.push_front(event);
+                    self.rearm.notify_one();
+                    return;
+                }
+                Err(mpsc::error::TrySendError::Closed(_)) => return,
+            }
+        }
+    }
+
+    /// Writes what a session has to say as far as its socket takes it.
+    fn flush(&mut self, now: Time, session: SessionId) {
+        let Some(io) = self.sessions.get_mut(&session) else { return };
+        loop {
+            if io.written == io.pending.len() {
+                io.pending.clear();
+                io.written = 0;
+                if self.shard.transmit(now, session, &mut io.pending, WRITE_CHUNK) == 0 {
+                    return;
+                }
+            }
+            let rest = io.pending.get(io.written..).unwrap_or_default();
+            match io.stream.try_write(rest) {
+                Ok(n) => io.written += n,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    io.blocked.notify_one();
+                    return;
+                }
+                Err(_) => {
+                    // The reading side sees the end too; nothing more is written until then.
+                    io.pending.clear();
+                    io.written = 0;
+                    self.shard.handle_closed(now, session);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn open_rtp(&mut self, now: Time, leg: LegId, ip: IpAddr, shared: &Shared) -> Option<SocketAddr> {
+        let (rtp, rtcp) = match self.ports.open(now, ip) {
+            Ok(pair) => pair,
+            Err(error) => {
+                tracing::warn!(%leg, %error, "no RTP port pair: widen media.rtp_ports or lower limits.calls");
+                return None;
+            }
+        };
+        let local = rtp.local_addr().ok()?;
+        let (rtp, rtcp) = (Rc::new(rtp), Rc::new(rtcp));
+        let tasks = [
+            tokio::task::spawn_local(packets(shared.clone(), leg, rtp.clone(), false)).abort_handle(),
+            tokio::task::spawn_local(packets(shared.clone(), leg, rtcp.clone(), true)).abort_handle(),
+        ];
+        self.legs.insert(leg, LegIo { rtp, rtcp, local, tasks });
+        Some(local)
+    }
+}
+
