@@ -50,6 +50,11 @@ impl Routes {
         Routes(routes)
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Where `number` leads for an authenticated caller, with the number as the trunk is to see it.
     pub fn find(&self, number: &str, caller: &str) -> Option<(&RouteTo, String)> {
         let route = self.0.iter().find(|r| {

@@ -7,9 +7,12 @@
 mod calls;
 mod dial;
 pub(crate) mod driver;
+mod lookup;
+mod negotiation;
 mod sip_leg;
 mod stream_leg;
 mod streams;
+mod transport;
 mod wiring;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -217,6 +220,18 @@ impl Exchange {
     /// A SIP connection ended.
     pub(crate) fn handle_connection_closed(&mut self, now: Time, conn: ConnId) {
         self.sip.handle_conn_closed(now, conn);
+        self.pump(now);
+    }
+
+    /// A message could not be handed to the network.
+    pub(crate) fn handle_send_failed(&mut self, now: Time, id: sip::SendId) {
+        self.sip.handle_send_failed(now, id);
+        self.pump(now);
+    }
+
+    /// A lookup ended; no destination means that it failed.
+    pub(crate) fn handle_resolved(&mut self, now: Time, id: sip::LookupId, destinations: Vec<sip::Destination>) {
+        self.sip.handle_resolved(now, id, destinations);
         self.pump(now);
     }
 

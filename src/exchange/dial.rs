@@ -1,0 +1,190 @@
+//! Where a target leads: to built-ins, streams, registered phones, or out by SIP.
+
+use base::EndReason;
+use call::{Audio, Outcome, RouteTo, Target};
+use sip::{Binding, Host, NameAddr, Uri, auth::Credentials};
+
+use super::{Exchange, Kind, LegId, Trunk};
+
+/// One party to be rung.
+#[derive(Clone, Debug)]
+pub(super) enum Callee {
+    Echo,
+    Tone,
+    Live(String),
+    Sip(Box<SipCallee>),
+}
+
+/// A party reached by SIP.
+#[derive(Clone, Debug)]
+pub(super) struct SipCallee {
+    /// Where the INVITE goes.
+    pub(super) target: Uri,
+    /// The registration it goes to, with the flow that reaches the phone.
+    pub(super) binding: Option<Binding>,
+    /// Hops on the way.
+    pub(super) route: Vec<Uri>,
+    /// What a challenge is answered with.
+    pub(super) credentials: Option<Credentials>,
+    /// The caller's identity, when it is not the caller's own (a trunk's account).
+    pub(super) from: Option<NameAddr>,
+}
+
+/// Those rung at once, and those tried one after another when they fail.
+pub(super) type Callees = (Vec<Callee>, Vec<Callee>);
+
+impl Exchange {
+    /// Finds who is to be rung for a target. `user` is the caller, when it has shown who it is.
+    pub(super) fn resolve(&self, target: &Target, user: Option<&str>) -> Result<Callees, Outcome> {
+        let one = |callee| Ok((vec![callee], Vec::new()));
+        match target {
+            Target::Echo => one(Callee::Echo),
+            Target::Tone => one(Callee::Tone),
+            Target::Live(name) => one(Callee::Live(name.clone())),
+            Target::Conference(_) => Err(Outcome::new(EndReason::NotFound)),
+            Target::Sip(uri) => {
+                let uri = Uri::parse(uri).map_err(|_| Outcome::from_status(400, "Not a SIP URI"))?;
+                self.resolve_uri(&uri, user)
+            }
+            Target::User { user: name, domain: None } => self.resolve_user(name),
+            Target::User { user: name, domain: Some(domain) } => {
+                let text = format!("sip:{domain}");
+                let uri = Uri::parse(&text).map_err(|_| Outcome::from_status(400, "Not a domain name"))?;
+                let uri = Uri::sip(Some(name), uri.host().clone(), uri.port());
+                self.resolve_uri(&uri, user)
+            }
+            Target::Number(number) => self.resolve_number(number, user),
+        }
+    }
+
+    /// A full URI: ours is looked up here, any other goes out.
+    pub(super) fn resolve_uri(&self, uri: &Uri, user: Option<&str>) -> Result<Callees, Outcome> {
+        if self.is_ours(uri) {
+            let name = uri.user().ok_or_else(|| Outcome::new(EndReason::NotFound))?;
+            return match Target::parse(&name) {
+                // A SIP URI inside a user part would only lead back here.
+                None | Some(Target::Sip(_)) => Err(Outcome::new(EndReason::NotFound)),
+                Some(Target::User { user: name, .. }) => self.resolve_user(&name),
+                Some(target) => self.resolve(&target, user),
+            };
+        }
+        let callee = SipCallee {
+            target: uri.clone(),
+            binding: None,
+            route: self.settings.outbound_proxy.iter().cloned().collect(),
+            credentials: None,
+            from: None,
+        };
+        Ok((vec![Callee::Sip(Box::new(callee))], Vec::new()))
+    }
+
+    /// A local name: every phone registered under it is rung; else a relayed stream of that name.
+    fn resolve_user(&self, name: &str) -> Result<Callees, Outcome> {
+        let bindings = self.sip.bindings(name);
+        if !bindings.is_empty() {
+            let ring = |binding: Binding| {
+                Callee::Sip(Box::new(SipCallee {
+                    target: binding.contact.clone(),
+                    binding: Some(binding),
+                    route: Vec::new(),
+                    credentials: None,
+                    from: None,
+                }))
+            };
+            return Ok((bindings.into_iter().map(ring).collect(), Vec::new()));
+        }
+        if self.live.contains_key(name) {
+            return Ok((vec![Callee::Live(name.to_owned())], Vec::new()));
+        }
+        let known = self.settings.users.iter().any(|(user, _)| user == name);
+        Err(Outcome::new(if known { EndReason::Unavailable } else { EndReason::NotFound }))
+    }
+
+    /// A number: a local name of that spelling, else the first route that fits.
+    fn resolve_number(&self, number: &str, user: Option<&str>) -> Result<Callees, Outcome> {
+        match self.resolve_user(number) {
+            Err(outcome) if outcome.reason == EndReason::NotFound => {}
+            found => return found,
+        }
+        // Strangers never reach a trunk, whatever the routes say.
+        let Some(user) = user else {
+            let reason = if self.settings.routes.is_empty() { EndReason::NotFound } else { EndReason::Forbidden };
+            return Err(Outcome::new(reason));
+        };
+        let Some((RouteTo::Trunks(names), dialled)) = self.settings.routes.find(number, user) else {
+            return Err(Outcome::new(EndReason::NotFound));
+        };
+        let trunks = names.iter().filter_map(|n| self.settings.trunks.iter().find(|t| t.name == *n));
+        let mut callees: Vec<Callee> = trunks.map(|trunk| by_trunk(trunk, &dialled)).collect();
+        if callees.is_empty() {
+            return Err(Outcome::new(EndReason::NotFound));
+        }
+        let hunt = callees.split_off(1);
+        Ok((callees, hunt))
+    }
+
+    /// Whether a URI means this gateway.
+    pub(super) fn is_ours(&self, uri: &Uri) -> bool {
+        let port = uri.port().unwrap_or(5060);
+        let named = self.settings.domains.iter().any(|d| Host::parse(d).is_some_and(|h| h.matches(uri.host())));
+        let ip = uri.host().ip();
+        let bound = self.settings.sip_addresses.iter().any(|a| {
+            a.port() == port && ip.is_some_and(|ip| ip == a.ip() || (a.ip().is_unspecified() && ip.is_loopback()))
+        });
+        let public = self.settings.sip_addresses.iter().any(|a| a.port() == port)
+            && ip.is_some()
+            && ip == self.settings.public_address;
+        (named && (uri.port().is_none() || self.settings.sip_addresses.iter().any(|a| a.port() == port)))
+            || bound
+            || public
+    }
+
+    /// What a leg sends and takes, for the codec choice of the leg it talks to.
+    pub(super) fn audio_of(&self, leg: LegId) -> Audio {
+        match self.legs.get(&leg).map(|l| &l.kind) {
+            Some(Kind::Sip(sip)) => sip.audio(),
+            Some(Kind::Stream(stream)) => Exchange::stream_audio(stream),
+            Some(Kind::Live(name)) => Audio {
+                takes: Vec::new(),
+                sends: self
+                    .live
+                    .get(name)
+                    .and_then(|s| s.publisher.as_ref())
+                    .and_then(|p| p.codec.flatten()),
+            },
+            _ => Audio::default(),
+        }
+    }
+
+    /// Registers with every trunk that asks for it.
+    pub(super) fn register_trunks(&mut self, now: base::Time) {
+        for trunk in &self.settings.clone().trunks {
+            let Some(expires) = trunk.register else { continue };
+            let handle = self.sip.register(
+                now,
+                sip::Registration {
+                    registrar: trunk.uri.clone(),
+                    aor: trunk.aor.clone(),
+                    credentials: trunk.credentials.clone(),
+                    expires,
+                    route: trunk.route.clone(),
+                },
+            );
+            self.registrations.insert(handle, trunk.name.clone());
+        }
+    }
+}
+
+fn by_trunk(trunk: &Trunk, number: &str) -> Callee {
+    let mut target = Uri::sip(Some(number), trunk.uri.host().clone(), trunk.uri.port());
+    if let Some(transport) = trunk.uri.param("transport") {
+        target.set_param("transport", Some(transport));
+    }
+    Callee::Sip(Box::new(SipCallee {
+        target,
+        binding: None,
+        route: trunk.route.clone(),
+        credentials: trunk.credentials.clone(),
+        from: Some(NameAddr::new(trunk.aor.clone())),
+    }))
+}

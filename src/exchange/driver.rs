@@ -1,0 +1,202 @@
+//! The task of the exchange: SIP sockets, name lookups, shards and the clock around the pure machine.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
+
+use base::{ShardId, Time};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::{mpsc, oneshot};
+
+use super::transport::{Arrival, SendError, Transports};
+use super::{Exchange, Output};
+use crate::net::{Clock, Resolver};
+use crate::shard::{Event, Message, ShardHandle};
+
+/// Datagrams and messages that wait for the exchange.
+const ARRIVALS: usize = 1_024;
+/// Lookups under way at once; more fail at once, and their calls with them.
+const LOOKUPS: usize = 512;
+/// Inputs of one kind taken before the others get their turn.
+const TURN: usize = 64;
+/// Commands that wait for a shard which does not take them; a shard that lets more wait is sick.
+const BACKLOG: usize = 4_096;
+
+/// What the rest of the daemon asks of the exchange.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// Take in nothing new; answered when the last call has ended.
+    Drain(oneshot::Sender<()>),
+    /// End every call now; answered when all is said.
+    HangUpAll(oneshot::Sender<()>),
+}
+
+/// Everything the exchange's task needs.
+pub(crate) struct Start {
+    pub(crate) exchange: Exchange,
+    pub(crate) clock: Clock,
+    pub(crate) udp: Vec<UdpSocket>,
+    pub(crate) tcp: Vec<TcpListener>,
+    pub(crate) connections_per_address: usize,
+    pub(crate) resolver: Resolver,
+    pub(crate) shards: Vec<ShardHandle>,
+    pub(crate) events: mpsc::Receiver<(ShardId, Event)>,
+    pub(crate) requests: mpsc::Receiver<Request>,
+}
+
+struct Driver {
+    exchange: Exchange,
+    clock: Clock,
+    transports: Transports,
+    resolver: Resolver,
+    resolved: mpsc::Sender<(sip::LookupId, Vec<sip::Destination>)>,
+    lookups: usize,
+    shards: Vec<(ShardHandle, VecDeque<Message>)>,
+    drained: Option<oneshot::Sender<()>>,
+}
+
+/// Runs the exchange until its requesters are gone.
+pub(crate) async fn run(start: Start) -> io::Result<()> {
+    let Start { exchange, clock, udp, tcp, connections_per_address, resolver, shards, mut events, mut requests } =
+        start;
+    let (arrivals_tx, mut arrivals) = mpsc::channel(ARRIVALS);
+    let (resolved_tx, mut resolved) = mpsc::channel(LOOKUPS);
+    let transports = Transports::start(udp, tcp, connections_per_address, arrivals_tx)?;
+    let mut driver = Driver {
+        exchange,
+        clock,
+        transports,
+        resolver,
+        resolved: resolved_tx,
+        lookups: 0,
+        shards: shards.into_iter().map(|handle| (handle, VecDeque::new())).collect(),
+        drained: None,
+    };
+    let mut arrived = Vec::with_capacity(TURN);
+    let mut told = Vec::with_capacity(TURN);
+    driver.carry_out();
+    loop {
+        let mut deadline = driver.exchange.poll_timeout();
+        if driver.shards.iter().any(|(_, backlog)| !backlog.is_empty()) {
+            let soon = driver.clock.now() + Duration::from_millis(5);
+            deadline = base::earliest(deadline, Some(soon));
+        }
+        tokio::select! {
+            biased;
+            () = driver.clock.sleep_until(deadline) => {
+                let now = driver.clock.now();
+                driver.exchange.handle_timeout(now);
+            }
+            _ = events.recv_many(&mut told, TURN) => {
+                let now = driver.clock.now();
+                for (shard, event) in told.drain(..) {
+                    driver.exchange.handle_shard(now, shard, event);
+                }
+            }
+            Some((id, destinations)) = resolved.recv() => {
+                driver.lookups = driver.lookups.saturating_sub(1);
+                let now = driver.clock.now();
+                driver.exchange.handle_resolved(now, id, destinations);
+            }
+            request = requests.recv() => {
+                let now = driver.clock.now();
+                match request {
+                    None => return Ok(()),
+                    Some(Request::Drain(done)) => {
+                        driver.drained = Some(done);
+                        driver.exchange.drain(now);
+                    }
+                    Some(Request::HangUpAll(done)) => {
+                        driver.exchange.hang_up_all(now);
+                        driver.carry_out();
+                        let _requester_gone = done.send(());
+                    }
+                }
+            }
+            _ = arrivals.recv_many(&mut arrived, TURN) => {
+                for arrival in arrived.drain(..) {
+                    driver.arrive(arrival);
+                }
+            }
+        }
+        driver.carry_out();
+    }
+}
+
+impl Driver {
+    fn arrive(&mut self, arrival: Arrival) {
+        let now = self.clock.now();
+        match arrival {
+            Arrival::Datagram(source, bytes) => self.exchange.handle_datagram(now, source, &bytes),
+            Arrival::Message(source, message) => self.exchange.handle_message(now, source, message),
+            Arrival::Connected(conn, writer, remote) => self.transports.connected(conn, writer, remote),
+            Arrival::Closed(conn) => {
+                self.transports.closed(conn);
+                self.exchange.handle_connection_closed(now, conn);
+            }
+        }
+    }
+
+    /// Does what the exchange wants until it wants nothing more.
+    fn carry_out(&mut self) {
+        while let Some(output) = self.exchange.poll_output() {
+            match output {
+                Output::Shard(shard, command) => self.command(shard, Message::Command(command)),
+                Output::Sip(output) => self.sip(output),
+                Output::Drained => {
+                    if let Some(done) = self.drained.take() {
+                        let _requester_gone = done.send(());
+                    }
+                }
+            }
+        }
+        for (handle, backlog) in &mut self.shards {
+            while let Some(message) = backlog.pop_front() {
+                if let Err(mpsc::error::TrySendError::Full(message)) = handle.messages.try_send(message) {
+                    backlog.push_front(message);
+                    break;
+                }
+            }
+        }
+    }
+
+    fn command(&mut self, shard: ShardId, message: Message) {
+        let Some((_, backlog)) = self.shards.get_mut(usize::from(shard.0)) else { return };
+        if backlog.len() >= BACKLOG {
+            tracing::error!(shard = shard.0, "a shard takes no commands: it is stuck; restart the gateway");
+            return;
+        }
+        backlog.push_back(message);
+    }
+
+    fn sip(&mut self, output: sip::Output) {
+        let now = self.clock.now();
+        match output {
+            sip::Output::Send { id, transport, local, remote, conn, bytes } => {
+                match self.transports.send(transport, local, remote, conn, bytes) {
+                    Ok(()) => {}
+                    Err(SendError::Stuck(conn)) => {
+                        self.exchange.handle_connection_closed(now, conn);
+                        self.exchange.handle_send_failed(now, id);
+                    }
+                    Err(SendError::NoSocket | SendError::Refused) => self.exchange.handle_send_failed(now, id),
+                }
+            }
+            sip::Output::Lookup { id, uri } => self.look_up(now, id, uri),
+            sip::Output::Event(_) => {}
+        }
+    }
+
+    fn look_up(&mut self, now: Time, id: sip::LookupId, uri: sip::Uri) {
+        if self.lookups >= LOOKUPS {
+            self.exchange.handle_resolved(now, id, Vec::new());
+            return;
+        }
+        self.lookups += 1;
+        let (resolver, resolved) = (self.resolver.clone(), self.resolved.clone());
+        tokio::spawn(async move {
+            let destinations = super::lookup::locate(&resolver, &uri).await;
+            let _exchange_gone = resolved.send((id, destinations)).await;
+        });
+    }
+}

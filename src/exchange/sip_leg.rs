@@ -1,0 +1,517 @@
+//! The SIP legs of calls: what the SIP endpoint tells becomes leg events, what calls decide becomes SIP.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use base::{CallId, EndReason, LegId, Redacted, Time};
+use call::{Audio, LegCommand, LegEvent, Outcome, order_offer};
+use codecs::CodecId;
+use sip::{Body, CallHandle, Event as SipEvent, Host, Invite, NameAddr, Source, Uri};
+
+use super::dial::SipCallee;
+use super::negotiation::{Local, Remote};
+use super::{Exchange, InviteAuth, Kind, Leg};
+use crate::shard::{Command, RtpParams};
+
+/// The signalling half of a SIP party.
+#[derive(Debug)]
+pub(super) struct SipLeg {
+    /// The dialog, once there is one.
+    pub(super) handle: Option<CallHandle>,
+    /// What is still to be sent when the RTP port is known.
+    waiting: VecDeque<Waiting>,
+    /// The bound RTP address.
+    rtp: Option<SocketAddr>,
+    /// The address written into SDP.
+    seen_as: IpAddr,
+    /// Our description, as last sent.
+    local: Option<Local>,
+    /// The peer's, as last received.
+    remote: Option<Remote>,
+    /// A call that the peer made, with its offer, not yet answered.
+    offered: bool,
+    /// The codecs in the order to offer or to prefer.
+    order: Vec<CodecId>,
+    /// What is settled.
+    params: Option<RtpParams>,
+}
+
+#[derive(Debug)]
+enum Waiting {
+    Invite(Box<Invite>),
+    Tell(LegCommand),
+}
+
+impl SipLeg {
+    fn new(handle: Option<CallHandle>, seen_as: IpAddr, order: Vec<CodecId>) -> SipLeg {
+        SipLeg {
+            handle,
+            waiting: VecDeque::new(),
+            rtp: None,
+            seen_as,
+            local: None,
+            remote: None,
+            offered: handle.is_some(),
+            order,
+            params: None,
+        }
+    }
+
+    /// What this leg sends and takes.
+    pub(super) fn audio(&self) -> Audio {
+        match (&self.params, &self.remote) {
+            (Some(params), _) => Audio {
+                takes: vec![params.send.1],
+                sends: Some(params.send.1),
+            },
+            (None, Some(remote)) => Audio { takes: remote.codecs(), sends: None },
+            (None, None) => Audio::default(),
+        }
+    }
+}
+
+impl Exchange {
+    /// The SIP endpoint tells something.
+    pub(super) fn handle_sip(&mut self, now: Time, event: SipEvent) {
+        match event {
+            SipEvent::Incoming { call, target, from, source, user, offer, .. } => {
+                self.incoming(now, call, &target, &from, source, user, offer);
+            }
+            SipEvent::Provisional { call, status, body, .. } => self.provisional(now, call, status, body),
+            SipEvent::Answered { call, body } => self.answered(now, call, body),
+            SipEvent::Failed { call, status, reason, .. } => {
+                if let Some(leg) = self.by_handle.remove(&call) {
+                    self.leg_event(now, leg, LegEvent::Refused(Outcome::from_status(status, &reason)));
+                    self.drop_leg(leg);
+                }
+            }
+            SipEvent::Confirmed { call, body } => self.confirmed(now, call, body),
+            SipEvent::Reoffer { call, body } => self.reoffered(now, call, body),
+            SipEvent::ReofferResult { .. } => {}
+            SipEvent::Ended { call, reason, .. } => {
+                if let Some(leg) = self.by_handle.remove(&call) {
+                    self.leg_event(now, leg, LegEvent::HungUp(Outcome::new(reason)));
+                    self.drop_leg(leg);
+                }
+            }
+            SipEvent::Info { call, body } => self.info(call, &body),
+            SipEvent::Message { request, .. } => {
+                // Text has no listener yet on the stream dialect; the sender is told so (RFC 3428 §7).
+                let _gone = self.sip.respond(now, request, 405);
+            }
+            SipEvent::Registered { registration, expires } => {
+                let trunk = self.registrations.get(&registration).map_or("", String::as_str);
+                tracing::info!(trunk, expires, "registered");
+            }
+            SipEvent::RegisterFailed { registration, status, retry } => {
+                let trunk = self.registrations.get(&registration).map_or("", String::as_str);
+                tracing::warn!(trunk, status, retry, "the trunk refused the registration: check its user name and password");
+            }
+            SipEvent::BindingsChanged { aor, bindings } => {
+                tracing::info!(aor = %Redacted(&aor), contacts = bindings.len(), "registration changed");
+            }
+            _ => {}
+        }
+    }
+
+    /// A SIP party calls.
+    #[allow(clippy::too_many_arguments, reason = "the fields of one event, taken apart once")]
+    fn incoming(
+        &mut self,
+        now: Time,
+        handle: CallHandle,
+        target: &Uri,
+        from: &NameAddr,
+        source: Source,
+        user: Option<String>,
+        offer: Option<Body>,
+    ) {
+        if user.is_none() && self.must_authenticate(from, source) {
+            let _gone = self.sip.challenge(now, handle);
+            return;
+        }
+        let remote = match offer.map(|body| Remote::read(&body, &self.settings.codecs)) {
+            None => None,
+            Some(Ok(remote)) => Some(remote),
+            Some(Err(status)) => {
+                let _gone = self.sip.refuse(now, handle, status, None, Vec::new());
+                return;
+            }
+        };
+        let bind = self.rtp_address(source.remote.ip());
+        let seen_as = self.seen_as(bind, source.remote.ip());
+        let leg = self.new_leg();
+        let mut sip = SipLeg::new(Some(handle), seen_as, self.settings.codecs.clone());
+        sip.remote = remote;
+        self.legs.insert(leg, Leg { call: None, kind: Kind::Sip(Box::new(sip)) });
+        self.by_handle.insert(handle, leg);
+        let caller_id = from.uri.user().map(|u| u.into_owned()).unwrap_or_default();
+        tracing::info!(%leg, from = %Redacted(&from.uri), to = %Redacted(target), "call comes in by SIP");
+        let resolved = if self.is_ours(target) || user.is_some() || target.is_tel() {
+            self.resolve_request(target, user.as_deref())
+        } else {
+            // We are nobody's open relay.
+            Err(Outcome::new(EndReason::NotFound))
+        };
+        self.begin(now, leg, caller_id, resolved);
+        // A refused caller is gone by now; any other needs its port.
+        let Some(call) = self.legs.get(&leg).and_then(|l| l.call) else { return };
+        let shard = self.emptiest_shard();
+        self.wiring.add(leg, shard);
+        self.command(shard, Command::OpenRtp { leg, call, ip: bind });
+    }
+
+    fn must_authenticate(&self, from: &NameAddr, source: Source) -> bool {
+        let claims = from.uri.user().is_some_and(|u| self.settings.users.iter().any(|(n, _)| *n == *u));
+        let from_trunk = self.settings.trunks.iter().any(|t| t.uri.host().ip() == Some(source.remote.ip()));
+        match self.settings.invite_auth {
+            InviteAuth::Always => !from_trunk,
+            InviteAuth::WhenNeeded => claims && self.is_ours(&from.uri) && !from_trunk,
+        }
+    }
+
+    /// Rings a SIP party: first a port, then the INVITE.
+    pub(super) fn ring_sip(&mut self, now: Time, call: CallId, leg: LegId, callee: SipCallee) {
+        let Some(entry) = self.calls.get(&call) else { return };
+        let caller = entry.call.caller();
+        let peer = match &callee.binding {
+            Some(binding) => binding.flow.remote.ip(),
+            None => callee.route.first().unwrap_or(&callee.target).host().ip().unwrap_or(self.any_address()),
+        };
+        let bind = self.rtp_address(peer);
+        let seen_as = self.seen_as(bind, peer);
+        let order = order_offer(&self.settings.codecs, &self.audio_of(caller));
+        let from = callee.from.unwrap_or_else(|| self.identity(&entry.caller_id));
+        let mut invite = Invite::new(callee.target, from);
+        invite.route = callee.route;
+        invite.credentials = callee.credentials;
+        if let Some(binding) = callee.binding {
+            if binding.path.is_empty() {
+                invite.flow = Some(binding.flow);
+            } else {
+                invite.route = binding.path;
+            }
+        }
+        let mut sip = SipLeg::new(None, seen_as, order);
+        sip.waiting.push_back(Waiting::Invite(Box::new(invite)));
+        self.legs.insert(leg, Leg { call: Some(call), kind: Kind::Sip(Box::new(sip)) });
+        // Where the caller's media is, so that frames cross no thread.
+        let shard = self.media_shard(caller).unwrap_or_else(|| self.emptiest_shard());
+        self.wiring.add(leg, shard);
+        self.command(shard, Command::OpenRtp { leg, call, ip: bind });
+        tracing::debug!(%call, %leg, at = ?now, "SIP party is rung");
+    }
+
+    /// An RTP port is bound: what waited for it goes on.
+    pub(super) fn rtp_opened(&mut self, now: Time, leg: LegId, local: SocketAddr) {
+        let Some(sip) = self.sip_leg(leg) else { return };
+        sip.rtp = Some(local);
+        let waiting = std::mem::take(&mut sip.waiting);
+        if let Some(call) = self.legs.get(&leg).and_then(|l| l.call) {
+            self.wire(call);
+        }
+        for step in waiting {
+            match step {
+                Waiting::Invite(invite) => self.send_invite(now, leg, *invite),
+                Waiting::Tell(command) => self.tell_sip(now, leg, command),
+            }
+        }
+    }
+
+    fn send_invite(&mut self, now: Time, leg: LegId, mut invite: Invite) {
+        let (ptime, dtmf) = (self.settings.ptime_ms, self.settings.dtmf);
+        let session = self.next_call;
+        let Some(sip) = self.sip_leg(leg) else { return };
+        let Some(rtp) = sip.rtp else { return };
+        let local = Local::offer(session, sip.seen_as, rtp.port(), &sip.order, ptime, dtmf);
+        invite.body = Some(Body::sdp(local.to_bytes()));
+        sip.local = Some(local);
+        match self.sip.invite(now, invite) {
+            Ok(handle) => {
+                self.by_handle.insert(handle, leg);
+                if let Some(sip) = self.sip_leg(leg) {
+                    sip.handle = Some(handle);
+                }
+            }
+            Err(refused) => {
+                tracing::warn!(%leg, %refused, "the call could not be sent");
+                self.leg_event(now, leg, LegEvent::Refused(Outcome::new(EndReason::Overloaded)));
+                self.drop_leg(leg);
+            }
+        }
+    }
+
+    fn provisional(&mut self, now: Time, call: CallHandle, status: u16, body: Option<Body>) {
+        let Some(leg) = self.by_handle.get(&call).copied() else { return };
+        if body.is_some_and(|body| self.take_answer(leg, &body).is_ok()) {
+            self.leg_event(now, leg, LegEvent::Progress);
+        } else if status != 100 {
+            self.leg_event(now, leg, LegEvent::Ringing);
+        }
+    }
+
+    fn answered(&mut self, now: Time, call: CallHandle, body: Option<Body>) {
+        let Some(leg) = self.by_handle.get(&call).copied() else { return };
+        let taken = match body {
+            Some(body) => self.take_answer(leg, &body),
+            // Its description came with a provisional response.
+            None if self.sip_leg(leg).is_some_and(|s| s.params.is_some()) => Ok(()),
+            None => Err(488),
+        };
+        match taken {
+            Ok(()) => self.leg_event(now, leg, LegEvent::Answered),
+            Err(_) => {
+                let _gone = self.sip.hang_up(now, call, Some(EndReason::Incompatible));
+                self.by_handle.remove(&call);
+                self.leg_event(now, leg, LegEvent::Refused(Outcome::new(EndReason::Incompatible)));
+                self.drop_leg(leg);
+            }
+        }
+    }
+
+    /// Takes in the peer's answer to our offer.
+    fn take_answer(&mut self, leg: LegId, body: &Body) -> Result<(), u16> {
+        let (codecs, ptime) = (self.settings.codecs.clone(), self.settings.ptime_ms);
+        let Some(sip) = self.sip_leg(leg) else { return Err(488) };
+        let Some(local) = &sip.local else { return Err(488) };
+        let remote = Remote::read(body, &codecs)?;
+        let params = remote.params_of_answer(local, ptime)?;
+        sip.remote = Some(remote);
+        sip.params = Some(params.clone());
+        self.set_params(leg, params);
+        Ok(())
+    }
+
+    fn set_params(&mut self, leg: LegId, params: RtpParams) {
+        if let Some(shard) = self.wiring.shard_of(leg) {
+            self.command(shard, Command::Rtp { leg, params: Box::new(params) });
+        }
+    }
+
+    /// A call tells its SIP leg something.
+    pub(super) fn tell_sip(&mut self, now: Time, leg: LegId, command: LegCommand) {
+        let Some(sip) = self.sip_leg(leg) else { return };
+        let over = matches!(command, LegCommand::Refuse(_) | LegCommand::HangUp(_));
+        if sip.rtp.is_none() && !over && command != LegCommand::Ring {
+            sip.waiting.push_back(Waiting::Tell(command));
+            return;
+        }
+        let Some(handle) = sip.handle else { return };
+        let told = match command {
+            LegCommand::Ring => self.sip.provisional(now, handle, 180, None),
+            LegCommand::Progress => match self.describe(leg) {
+                Ok(body) => self.sip.provisional(now, handle, 183, Some(body)),
+                // The answer will say that nothing fits.
+                Err(_) => Ok(()),
+            },
+            LegCommand::Answer => match self.describe(leg) {
+                Ok(body) => self.sip.answer(now, handle, Some(body)),
+                Err(status) => {
+                    let refused = self.sip.refuse(now, handle, status, None, Vec::new());
+                    self.leg_event(now, leg, LegEvent::HungUp(Outcome::new(EndReason::Incompatible)));
+                    refused
+                }
+            },
+            LegCommand::Refuse(outcome) => {
+                self.by_handle.remove(&handle);
+                let retry = match outcome.reason {
+                    EndReason::Overloaded | EndReason::RateLimited | EndReason::Draining => {
+                        vec![("Retry-After".to_owned(), "10".to_owned())]
+                    }
+                    _ => Vec::new(),
+                };
+                let (status, reason) = refusal(&outcome);
+                self.sip.refuse(now, handle, status, reason, retry)
+            }
+            LegCommand::HangUp(outcome) => {
+                self.by_handle.remove(&handle);
+                self.sip.hang_up(now, handle, Some(outcome.reason))
+            }
+        };
+        if let Err(refused) = told {
+            tracing::debug!(%leg, %refused, "the SIP dialog had moved on");
+        }
+    }
+
+    /// Our description for a party that called: the answer to its offer, or an offer when it made none.
+    fn describe(&mut self, leg: LegId) -> Result<Body, u16> {
+        let call = self.legs.get(&leg).and_then(|l| l.call);
+        let other = call
+            .and_then(|c| self.calls.get(&c))
+            .and_then(|e| e.connected.map(|(_, callee)| callee).or(e.call.connected()))
+            .map(|callee| self.audio_of(callee))
+            .unwrap_or_default();
+        let (ptime, dtmf, session) = (self.settings.ptime_ms, self.settings.dtmf, self.next_call);
+        let codecs = self.settings.codecs.clone();
+        let Some(sip) = self.sip_leg(leg) else { return Err(500) };
+        let Some(rtp) = sip.rtp else { return Err(500) };
+        // What was said early stands: an answer may not change between 183 and 200 (RFC 3261 §13.2.1).
+        if let Some(local) = &sip.local {
+            return Ok(Body::sdp(local.to_bytes()));
+        }
+        let (local, params) = match &sip.remote {
+            Some(remote) => {
+                let (local, params) =
+                    Local::answer(remote, session, sip.seen_as, rtp.port(), &codecs, &other, ptime)?;
+                (local, Some(params))
+            }
+            None => {
+                let order = order_offer(&codecs, &other);
+                (Local::offer(session, sip.seen_as, rtp.port(), &order, ptime, dtmf), None)
+            }
+        };
+        let body = Body::sdp(local.to_bytes());
+        sip.local = Some(local);
+        if let Some(params) = params {
+            sip.params = Some(params.clone());
+            self.set_params(leg, params);
+        }
+        Ok(body)
+    }
+
+    /// The peer acknowledged; its answer comes now when the offer was ours.
+    fn confirmed(&mut self, now: Time, call: CallHandle, body: Option<Body>) {
+        let Some(leg) = self.by_handle.get(&call).copied() else { return };
+        let late = self.sip_leg(leg).is_some_and(|s| s.params.is_none() && s.offered);
+        let taken = match body {
+            Some(body) => self.take_answer(leg, &body),
+            None if late => Err(488),
+            None => Ok(()),
+        };
+        if taken.is_err() {
+            let _gone = self.sip.hang_up(now, call, Some(EndReason::Incompatible));
+            self.by_handle.remove(&call);
+            self.leg_event(now, leg, LegEvent::HungUp(Outcome::new(EndReason::Incompatible)));
+            self.drop_leg(leg);
+        }
+    }
+
+    /// The peer changes the session: hold, resume, another address or codec.
+    fn reoffered(&mut self, now: Time, call: CallHandle, body: Option<Body>) {
+        let Some(leg) = self.by_handle.get(&call).copied() else { return };
+        let (codecs, ptime) = (self.settings.codecs.clone(), self.settings.ptime_ms);
+        let Some(sip) = self.sip_leg(leg) else { return };
+        let (Some(rtp), Some(local)) = (sip.rtp, &sip.local) else {
+            let _gone = self.sip.refuse_reoffer(now, call, 500);
+            return;
+        };
+        let Some(body) = body else {
+            // The peer asks for our offer: the session as it stands.
+            let body = Body::sdp(local.to_bytes());
+            let _gone = self.sip.accept_reoffer(now, call, Some(body));
+            return;
+        };
+        // The codec in use is kept when it is offered again.
+        let current = sip.audio();
+        let read = Remote::read(&body, &codecs).and_then(|remote| {
+            let (next, params) =
+                Local::answer(&remote, local.session, sip.seen_as, rtp.port(), &codecs, &current, ptime)?;
+            Ok((remote, local.next(next), params))
+        });
+        match read {
+            Ok((remote, next, params)) => {
+                let held = !params.sending;
+                let body = Body::sdp(next.to_bytes());
+                sip.remote = Some(remote);
+                sip.local = Some(next);
+                sip.params = Some(params.clone());
+                self.set_params(leg, params);
+                let _gone = self.sip.accept_reoffer(now, call, Some(body));
+                tracing::info!(%leg, held, "session changed by the peer");
+            }
+            Err(status) => {
+                let _gone = self.sip.refuse_reoffer(now, call, status);
+            }
+        }
+    }
+
+    /// Digits by INFO go the way of digits by RTP.
+    fn info(&mut self, call: CallHandle, body: &Body) {
+        let Some(leg) = self.by_handle.get(&call).copied() else { return };
+        let Some(digit) = media::dtmf::parse_info(&body.content_type, &body.data) else { return };
+        let legs = self.legs.get(&leg).and_then(|l| l.call).and_then(|c| self.calls.get(&c)).and_then(|e| e.connected);
+        let other = legs.map(|(a, b)| if a == leg { b } else { a });
+        if let Some(other) = other
+            && matches!(self.legs.get(&other).map(|l| &l.kind), Some(Kind::Sip(_)))
+            && let Some(shard) = self.wiring.shard_of(other)
+        {
+            self.command(shard, Command::Digit { leg: other, digit });
+        }
+    }
+
+    /// The media of a SIP leg failed.
+    pub(super) fn sip_leg_failed(&mut self, now: Time, leg: LegId, reason: EndReason) {
+        let Some(sip) = self.sip_leg(leg) else { return };
+        let handle = sip.handle;
+        let caller = self
+            .legs
+            .get(&leg)
+            .and_then(|l| l.call)
+            .and_then(|c| self.calls.get(&c))
+            .is_some_and(|e| e.call.caller() == leg);
+        let outcome = Outcome::new(reason);
+        if let Some(handle) = handle {
+            self.by_handle.remove(&handle);
+            let _gone = if caller {
+                let (status, _) = refusal(&outcome);
+                self.sip.refuse(now, handle, status, None, Vec::new()).or_else(|_| self.sip.hang_up(now, handle, Some(reason)))
+            } else {
+                self.sip.hang_up(now, handle, Some(reason))
+            };
+        }
+        let event = if handle.is_some() { LegEvent::HungUp(outcome) } else { LegEvent::Refused(outcome) };
+        self.leg_event(now, leg, event);
+        self.drop_leg(leg);
+    }
+
+    fn sip_leg(&mut self, leg: LegId) -> Option<&mut SipLeg> {
+        match self.legs.get_mut(&leg).map(|l| &mut l.kind) {
+            Some(Kind::Sip(sip)) => Some(sip),
+            _ => None,
+        }
+    }
+
+    /// The shard on which a leg's media lives.
+    fn media_shard(&self, leg: LegId) -> Option<base::ShardId> {
+        match self.legs.get(&leg).map(|l| &l.kind) {
+            Some(Kind::Stream(stream)) => stream.halves().find_map(|(_, half)| self.wiring.shard_of(half)),
+            _ => self.wiring.shard_of(leg),
+        }
+    }
+
+    fn identity(&self, user: &str) -> NameAddr {
+        let domain = self.settings.domains.first().map_or("localhost", String::as_str);
+        let host = Host::parse(domain).unwrap_or(Host::Name("localhost".to_owned()));
+        NameAddr::new(Uri::sip(Some(user), host, None))
+    }
+
+    /// The local address to bind RTP on for a peer: of its family.
+    fn rtp_address(&self, peer: IpAddr) -> IpAddr {
+        let any = if peer.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+        self.settings.rtp_addresses.iter().copied().find(|a| a.is_ipv4() == peer.is_ipv4()).unwrap_or(any)
+    }
+
+    /// The address a peer is to send to.
+    fn seen_as(&self, bound: IpAddr, peer: IpAddr) -> IpAddr {
+        match self.settings.public_address {
+            Some(public) if public.is_ipv4() == bound.is_ipv4() && !peer.is_loopback() => public,
+            _ if bound.is_unspecified() => (self.source_address)(peer),
+            _ => bound,
+        }
+    }
+
+    /// Stands for a peer whose address is not known before it is looked up.
+    fn any_address(&self) -> IpAddr {
+        let v4 = self.settings.rtp_addresses.iter().any(IpAddr::is_ipv4) || self.settings.rtp_addresses.is_empty();
+        if v4 { IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)) } else { IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)) }
+    }
+}
+
+/// Status and reason phrase for a refusal: a challenge that a callee made to us means nothing to the caller.
+fn refusal(outcome: &Outcome) -> (u16, Option<&str>) {
+    match outcome.status {
+        401 | 407 => (403, None),
+        300..=399 => (480, None),
+        status => (status, Some(outcome.text.as_str())),
+    }
+}
