@@ -5,12 +5,12 @@ use std::io;
 use std::time::Duration;
 
 use base::{ShardId, Time};
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 
 use super::transport::{Arrival, SendError, Transports};
 use super::{Exchange, Output};
-use crate::net::{Clock, Resolver};
+use crate::net::{Clock, Gate, Resolver};
 use crate::shard::{Event, Message, ShardHandle};
 
 /// Datagrams and messages that wait for the exchange.
@@ -36,8 +36,7 @@ pub(crate) struct Start {
     pub(crate) exchange: Exchange,
     pub(crate) clock: Clock,
     pub(crate) udp: Vec<UdpSocket>,
-    pub(crate) tcp: Vec<TcpListener>,
-    pub(crate) connections_per_address: usize,
+    pub(crate) gate: Gate,
     pub(crate) resolver: Resolver,
     pub(crate) shards: Vec<ShardHandle>,
     pub(crate) events: mpsc::Receiver<(ShardId, Event)>,
@@ -57,11 +56,11 @@ struct Driver {
 
 /// Runs the exchange until its requesters are gone.
 pub(crate) async fn run(start: Start) -> io::Result<()> {
-    let Start { exchange, clock, udp, tcp, connections_per_address, resolver, shards, mut events, mut requests } =
+    let Start { exchange, clock, udp, gate, resolver, shards, mut events, mut requests } =
         start;
     let (arrivals_tx, mut arrivals) = mpsc::channel(ARRIVALS);
     let (resolved_tx, mut resolved) = mpsc::channel(LOOKUPS);
-    let transports = Transports::start(udp, tcp, connections_per_address, arrivals_tx)?;
+    let transports = Transports::start(udp, gate, arrivals_tx)?;
     let mut driver = Driver {
         exchange,
         clock,

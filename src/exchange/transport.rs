@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,8 +11,10 @@ use base::ConnId;
 use sip::{Frame, Message, ParseError, Source, StreamParser, Transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::mpsc;
+
+use crate::net::Gate;
 
 /// Messages waiting for one connection's socket; a peer that lets more pile up is cut off.
 const WRITE_QUEUE: usize = 256;
@@ -20,8 +22,8 @@ const WRITE_QUEUE: usize = 256;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection on which nothing came for so long is closed; RFC 5626 keep-alives come every two minutes.
 const IDLE: Duration = Duration::from_secs(300);
-/// Connections at the same time; more are refused at the door.
-const CONNECTIONS: usize = 4_096;
+/// Largest message on a connection, bytes: head and body.
+const MAX_MESSAGE: usize = 64 * 1024;
 
 /// What the transports bring.
 #[derive(Debug)]
@@ -52,8 +54,7 @@ impl Transports {
     /// Takes over bound sockets and begins to read them.
     pub(super) fn start(
         udp: Vec<UdpSocket>,
-        tcp: Vec<TcpListener>,
-        per_address: usize,
+        gate: Gate,
         arrivals: mpsc::Sender<Arrival>,
     ) -> io::Result<Transports> {
         let mut sockets = Vec::new();
@@ -63,9 +64,7 @@ impl Transports {
             tokio::spawn(read_datagrams(socket, local, arrivals.clone()));
         }
         let next_conn = Arc::new(AtomicU64::new(1));
-        for listener in tcp {
-            tokio::spawn(accept(listener, per_address, next_conn.clone(), arrivals.clone()));
-        }
+        tokio::spawn(accept(gate, next_conn.clone(), arrivals.clone()));
         Ok(Transports { udp: sockets, connections: HashMap::new(), arrivals, next_conn })
     }
 
@@ -171,51 +170,15 @@ async fn read_datagrams(socket: Arc<UdpSocket>, local: SocketAddr, arrivals: mps
     }
 }
 
-async fn accept(
-    listener: TcpListener,
-    per_address: usize,
-    next_conn: Arc<AtomicU64>,
-    arrivals: mpsc::Sender<Arrival>,
-) {
-    let (done, mut ended) = mpsc::channel::<IpAddr>(CONNECTIONS);
-    let mut open: HashMap<IpAddr, usize> = HashMap::new();
-    let mut total = 0usize;
+async fn accept(mut gate: Gate, next_conn: Arc<AtomicU64>, arrivals: mpsc::Sender<Arrival>) {
     loop {
-        let accepted = tokio::select! {
-            biased;
-            Some(ip) = ended.recv() => {
-                total = total.saturating_sub(1);
-                if let Some(n) = open.get_mut(&ip) {
-                    *n -= 1;
-                    if *n == 0 {
-                        open.remove(&ip);
-                    }
-                }
-                continue;
-            }
-            accepted = listener.accept() => accepted,
-        };
-        let (stream, remote) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // Out of descriptors: give the others time to end instead of spinning.
-                tracing::warn!(%error, "a SIP connection could not be accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        let count = open.entry(remote.ip()).or_default();
-        if *count >= per_address || total >= CONNECTIONS {
-            continue;
-        }
-        *count += 1;
-        total += 1;
+        let (stream, _, permit) = gate.accept().await;
         let id = ConnId(next_conn.fetch_add(1, Ordering::Relaxed));
-        let (arrivals, done) = (arrivals.clone(), done.clone());
+        let arrivals = arrivals.clone();
         tokio::spawn(async move {
             let (writer, queue) = mpsc::channel(WRITE_QUEUE);
             run_connection(id, stream, writer, queue, arrivals).await;
-            let _listener_gone = done.send(remote.ip()).await;
+            drop(permit);
         });
     }
 }
@@ -249,7 +212,7 @@ async fn read_messages(
     writer: &mpsc::Sender<Vec<u8>>,
     arrivals: &mpsc::Sender<Arrival>,
 ) {
-    let mut parser = StreamParser::default();
+    let mut parser = StreamParser::new(MAX_MESSAGE);
     let mut buffer = vec![0u8; 16 * 1024];
     loop {
         let n = match tokio::time::timeout(IDLE, read.read(&mut buffer)).await {
@@ -262,7 +225,7 @@ async fn read_messages(
                 Ok(None) => break,
                 Ok(Some(Frame::Ping)) => {
                     // RFC 5626 §4.4.1: a double CRLF is answered with one.
-                    let _full = writer.try_send(b"\r\n".to_vec());
+                    let _full = writer.try_send(StreamParser::PONG.to_vec());
                     continue;
                 }
                 Ok(Some(Frame::Pong)) => continue,
@@ -270,7 +233,7 @@ async fn read_messages(
                 Err(error) => Err(error),
             };
             // After a message that cannot be framed the stream has no next one.
-            let broken = message.is_err();
+            let broken = message.as_ref().is_err_and(|e| e.fatal);
             if arrivals.send(Arrival::Message(source, message)).await.is_err() || broken {
                 // Time for the answer to leave before the connection is closed.
                 tokio::time::sleep(Duration::from_millis(200)).await;

@@ -18,7 +18,7 @@ use tokio::task::AbortHandle;
 
 use super::command::{Command, Event, LinkFrame};
 use super::{Output, Settings, Shard};
-use crate::net::{Clock, RtpPorts};
+use crate::net::{Clock, Permit, RtpPair, RtpPorts};
 
 /// Room for commands to a shard (layout, "Every queue has a bound").
 const COMMANDS: usize = 1_024;
@@ -40,6 +40,8 @@ pub(crate) struct Accepted {
     pub(crate) stream: std::net::TcpStream,
     /// Its address.
     pub(crate) peer: SocketAddr,
+    /// Its place within the limits.
+    pub(crate) permit: Permit,
 }
 
 /// What may be sent to a shard's thread.
@@ -110,6 +112,8 @@ struct SessionIo {
     /// Woken when the socket would not take all.
     blocked: Rc<Notify>,
     task: AbortHandle,
+    /// Gives the place within the limits back when the session is gone.
+    _permit: Permit,
 }
 
 struct LegIo {
@@ -186,12 +190,12 @@ async fn timers(driver: Shared, rearm: Rc<Notify>) {
                 let soon = d.clock.now() + Duration::from_millis(20);
                 d.armed = Some(d.armed.map_or(soon, |t| t.min(soon)));
             }
-            (d.armed, d.clock.clone())
+            (d.armed, d.clock)
         };
         match deadline {
             Some(deadline) => tokio::select! {
                 biased;
-                () = tokio::time::sleep_until(clock.instant(deadline).into()) => {}
+                () = clock.sleep_until(Some(deadline)) => {}
                 () = rearm.notified() => continue,
             },
             None => {
@@ -207,7 +211,7 @@ async fn timers(driver: Shared, rearm: Rc<Notify>) {
 }
 
 fn accept(driver: &Shared, accepted: Accepted) {
-    let Accepted { session, stream, peer } = accepted;
+    let Accepted { session, stream, peer, permit } = accepted;
     let stream = match TcpStream::from_std(stream) {
         Ok(stream) => Rc::new(stream),
         Err(error) => {
@@ -221,7 +225,7 @@ fn accept(driver: &Shared, accepted: Accepted) {
     let now = d.clock.now();
     d.sessions.insert(
         session,
-        SessionIo { stream, pending: Vec::new(), written: 0, blocked, task: task.abort_handle() },
+        SessionIo { stream, pending: Vec::new(), written: 0, blocked, task: task.abort_handle(), _permit: permit },
     );
     d.shard.handle_accepted(now, session, peer);
     d.drain(now, driver);
@@ -339,7 +343,7 @@ impl Driver {
                     Output::CloseRtp { leg } => {
                         if let Some(io) = self.legs.remove(&leg) {
                             io.tasks.iter().for_each(AbortHandle::abort);
-                            self.ports.release(now, io.local);
+                            self.ports.release(io.local.port(), now);
                         }
                     }
                     Output::CloseSession { session } => {
@@ -420,10 +424,10 @@ impl Driver {
     }
 
     fn open_rtp(&mut self, now: Time, leg: LegId, ip: IpAddr, shared: &Shared) -> Option<SocketAddr> {
-        let (rtp, rtcp) = match self.ports.open(now, ip) {
+        let RtpPair { rtp, rtcp, .. } = match self.ports.open(ip, now) {
             Ok(pair) => pair,
             Err(error) => {
-                tracing::warn!(%leg, %error, "no RTP port pair: widen media.rtp_ports or lower limits.calls");
+                tracing::warn!(%leg, %error, "a call has no media");
                 return None;
             }
         };

@@ -1,0 +1,167 @@
+//! What the exchange and the SIP endpoint need of the configuration.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use call::{Limits, Route, RouteTo, Routes};
+use codecs::CodecId;
+use sip::auth::Credentials;
+use sip::{EndpointConfig, Host, Listener, Transport, Uri};
+
+use super::{InviteAuth, Settings, Trunk};
+use crate::config::{self, Access, Config};
+use crate::daemon::{Listening, StartError};
+
+/// Settings of the exchange.
+pub(crate) fn exchange(config: &Config, listening: &Listening, shards: usize) -> Result<Settings, StartError> {
+    let sip_addresses: Vec<SocketAddr> = listening.sip_udp.iter().chain(&listening.sip_tcp).copied().collect();
+    let mut domains = vec![config.sip.domain.clone()];
+    if sip_addresses.iter().any(|a| a.ip().is_loopback() || a.ip().is_unspecified()) {
+        domains.extend(["localhost", "127.0.0.1", "[::1]"].map(str::to_owned));
+    }
+    let mut rtp_addresses: Vec<IpAddr> = Vec::new();
+    for address in &sip_addresses {
+        if !rtp_addresses.contains(&address.ip()) {
+            rtp_addresses.push(address.ip());
+        }
+    }
+    let trunks = config.sip.trunk.iter().map(trunk).collect::<Result<Vec<_>, _>>()?;
+    Ok(Settings {
+        domains,
+        sip_addresses,
+        public_address: config.node.public_address,
+        rtp_addresses,
+        codecs: config.media.codecs.iter().map(|c| codec(*c)).collect(),
+        ptime_ms: u32::try_from(config.media.ptime.as_millis()).unwrap_or(20),
+        dtmf: config.media.telephone_event,
+        ring_timeout: config.sip.ring_timeout,
+        max_duration: None,
+        limits: Limits {
+            calls: usize::try_from(config.limits.calls).unwrap_or(usize::MAX),
+            calls_per_second: config.limits.calls_per_second,
+        },
+        invite_auth: invite_auth(config),
+        stream_access: stream_access(config),
+        users: config.user.iter().map(|u| (u.name.clone(), u.password.reveal().to_owned())).collect(),
+        routes: routes(config)?,
+        trunks,
+        outbound_proxy: config.sip.outbound_proxy.as_deref().map(|p| uri("sip.outbound_proxy", p)).transpose()?,
+        shards: u16::try_from(shards).unwrap_or(1),
+    })
+}
+
+/// Settings of the SIP endpoint.
+pub(crate) fn endpoint(
+    config: &Config,
+    listening: &Listening,
+    settings: &Settings,
+) -> EndpointConfig {
+    let listener = |transport, local: &SocketAddr| {
+        let mut listener = Listener::new(transport, *local);
+        let shown = match config.node.public_address {
+            Some(public) => Some(public),
+            // A wildcard is no address to write into a message; the one that leads out is.
+            None if local.ip().is_unspecified() => crate::net::local_address_toward(far_away(local)).ok(),
+            None => None,
+        };
+        if let Some(shown) = shown {
+            listener.host = match shown {
+                IpAddr::V4(a) => Host::V4(a),
+                IpAddr::V6(a) => Host::V6(a),
+            };
+        }
+        listener
+    };
+    let udp = listening.sip_udp.iter().map(|a| listener(Transport::Udp, a));
+    let tcp = listening.sip_tcp.iter().map(|a| listener(Transport::Tcp, a));
+    let seconds = |d: Duration| u32::try_from(d.as_secs()).unwrap_or(u32::MAX);
+    EndpointConfig {
+        domains: settings.domains.clone(),
+        user_agent: config.sip.user_agent.clone(),
+        listeners: udp.chain(tcp).collect(),
+        outbound_proxy: settings.outbound_proxy.clone(),
+        t1: config.sip.t1,
+        t2: config.sip.t2,
+        t4: config.sip.t4,
+        ring_time: config.sip.ring_timeout + Duration::from_secs(5),
+        min_expires: seconds(config.sip.register_min),
+        max_expires: seconds(config.sip.register_max),
+        default_expires: seconds(config.sip.register_max),
+        ..EndpointConfig::default()
+    }
+}
+
+/// An address of the same family on no network of ours, to find the way out.
+fn far_away(local: &SocketAddr) -> SocketAddr {
+    match local {
+        SocketAddr::V4(_) => SocketAddr::from(([192, 0, 2, 1], 9)),
+        SocketAddr::V6(_) => SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 9)),
+    }
+}
+
+fn invite_auth(config: &Config) -> InviteAuth {
+    match config.sip.inbound {
+        Access::Users => InviteAuth::Always,
+        Access::Auto if !config.user.is_empty() => InviteAuth::WhenNeeded,
+        Access::Auto | Access::Open => InviteAuth::WhenNeeded,
+    }
+}
+
+fn stream_access(config: &Config) -> bool {
+    match config.rtmp.access {
+        Access::Users => true,
+        Access::Auto => !config.user.is_empty(),
+        Access::Open => false,
+    }
+}
+
+fn trunk(trunk: &config::Trunk) -> Result<Trunk, StartError> {
+    let key = format!("sip.trunk.{}.uri", trunk.name);
+    let uri = uri(&key, &trunk.uri)?;
+    let user = trunk.username.as_deref().unwrap_or("flashgate");
+    let aor = Uri::sip(Some(user), uri.host().clone(), None);
+    let credentials = trunk.password.as_ref().map(|password| Credentials {
+        username: user.to_owned(),
+        password: password.reveal().to_owned(),
+        realm: trunk.realm.clone(),
+    });
+    Ok(Trunk {
+        name: trunk.name.clone(),
+        uri,
+        aor,
+        credentials,
+        register: trunk.register.then_some(trunk.expires),
+        route: Vec::new(),
+    })
+}
+
+fn routes(config: &Config) -> Result<Routes, StartError> {
+    let mut routes = Vec::new();
+    for route in &config.route {
+        let from = (!route.from.is_empty())
+            .then(|| route.from.iter().map(|u| regex::escape(u)).collect::<Vec<_>>().join("|"));
+        let made = Route::new(
+            route.r#match.as_str(),
+            from.as_deref(),
+            RouteTo::Trunks(route.to.clone()),
+            route.rewrite.as_deref(),
+        );
+        routes.push(made.map_err(|e| StartError::Config { key: "route.match".to_owned(), what: e.to_string() })?);
+    }
+    Ok(Routes::new(routes))
+}
+
+fn uri(key: &str, text: &str) -> Result<Uri, StartError> {
+    Uri::parse(text).map_err(|e| StartError::Config { key: key.to_owned(), what: e.to_string() })
+}
+
+fn codec(codec: config::Codec) -> CodecId {
+    match codec {
+        config::Codec::Speex16k => CodecId::SpeexWb,
+        config::Codec::Speex8k => CodecId::SpeexNb,
+        config::Codec::Pcmu => CodecId::Pcmu,
+        config::Codec::Pcma => CodecId::Pcma,
+        config::Codec::L16At16k => CodecId::L16_16,
+        config::Codec::L16At8k => CodecId::L16_8,
+    }
+}
