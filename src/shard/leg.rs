@@ -1,0 +1,104 @@
+//! Media halves of legs, and the sources that need no network.
+
+use base::{CallId, SessionId, ShardId};
+use codecs::CodecId;
+use codecs::tone::Tone;
+
+use super::command::FrameKind;
+use super::play::PlayLeg;
+use super::rtp_leg::RtpLeg;
+use crate::shard::LegId;
+
+/// Codec headers and metadata kept for late listeners: one each of metadata, audio and video configuration.
+const HEADERS: usize = 3;
+
+/// The media half of one party, or of one stream of a client.
+pub(super) struct MediaLeg {
+    pub(super) call: CallId,
+    pub(super) kind: Kind,
+    /// Who hears it.
+    pub(super) sinks: Vec<LegId>,
+    /// The shards that have a stand-in for it.
+    pub(super) exports: Vec<ShardId>,
+    /// What a late listener needs first.
+    pub(super) headers: Vec<(FrameKind, Vec<u8>)>,
+}
+
+/// What it is made of.
+pub(super) enum Kind {
+    /// A SIP party's RTP.
+    Rtp(Box<RtpLeg>),
+    /// A stream that a client publishes.
+    Publish(PublishLeg),
+    /// A stream that a client plays.
+    Play(Box<PlayLeg>),
+    /// A steady tone.
+    Tone(ToneLeg),
+    /// A source on another shard.
+    Proxy,
+}
+
+/// A published stream.
+pub(super) struct PublishLeg {
+    /// Whose.
+    pub(super) session: SessionId,
+    /// Its stream id.
+    pub(super) stream: u32,
+    /// What was last told of its codec.
+    pub(super) codec: Option<Option<CodecId>>,
+}
+
+impl MediaLeg {
+    pub(super) fn new(call: CallId, kind: Kind) -> MediaLeg {
+        MediaLeg { call, kind, sinks: Vec::new(), exports: Vec::new(), headers: Vec::new() }
+    }
+
+    /// Keeps what a late listener will need.
+    pub(super) fn remember(&mut self, kind: FrameKind, payload: &[u8]) {
+        let is_header = match kind {
+            FrameKind::Data { .. } => payload.starts_with(b"\x02\x00\x0aonMetaData"),
+            // AVC and AAC sequence headers (FLV Annex E.4.2.2, E.4.3.2): packet type 0.
+            FrameKind::Video { .. } => matches!(payload, [first, 0, ..] if first & 0x8F == 7),
+            FrameKind::Tag { .. } => matches!(payload, [first, 0, ..] if first >> 4 == 10),
+            _ => false,
+        };
+        if !is_header {
+            return;
+        }
+        let same = |a: &FrameKind| std::mem::discriminant(a) == std::mem::discriminant(&kind);
+        match self.headers.iter_mut().find(|(k, _)| same(k)) {
+            Some((k, kept)) => {
+                *k = kind;
+                kept.clear();
+                kept.extend_from_slice(payload);
+            }
+            None if self.headers.len() < HEADERS => self.headers.push((kind, payload.to_vec())),
+            None => {}
+        }
+    }
+}
+
+/// The built-in `tone`: 440 Hz at -12 dBov, 16 kHz, in linear frames of 20 ms.
+pub(super) struct ToneLeg {
+    tone: Tone,
+    ms: u32,
+    pcm: [i16; ToneLeg::SAMPLES],
+}
+
+impl ToneLeg {
+    const SAMPLES: usize = 320;
+
+    pub(super) fn new() -> ToneLeg {
+        ToneLeg { tone: Tone::new(440.0, -12.0, 16_000), ms: 0, pcm: [0; ToneLeg::SAMPLES] }
+    }
+
+    /// The next 20 ms.
+    pub(super) fn next(&mut self, payload: &mut Vec<u8>) -> FrameKind {
+        self.tone.fill(&mut self.pcm);
+        payload.clear();
+        payload.extend(self.pcm.iter().flat_map(|s| s.to_be_bytes()));
+        let ms = self.ms;
+        self.ms = self.ms.wrapping_add(20);
+        FrameKind::Audio { codec: CodecId::L16_16, ms, marker: ms == 0, bursty: false }
+    }
+}

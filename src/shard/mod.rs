@@ -1,0 +1,447 @@
+//! A shard: client sessions and media legs as one pure machine.
+//!
+//! Bytes, datagrams, commands and the time come in; what is to be sent and told comes out of
+//! [`Shard::poll_output`]. Its driver is one thread (`driver.rs`); the simulation drives the same machine in
+//! virtual time. An audio packet crosses no thread between a client's connection and an RTP socket of the
+//! same shard.
+
+mod command;
+mod driver;
+mod leg;
+mod outbox;
+mod play;
+mod rtp_leg;
+mod session;
+mod settings;
+
+use std::collections::{BinaryHeap, HashMap};
+use std::cmp::Reverse;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::{CallId, EndReason, LegId, Rng, SessionId, ShardId, Time};
+use call::{Intent, StreamEvent};
+
+pub use command::{Command, Event, FrameKind, LegStats, LinkFrame, RtpParams};
+pub(crate) use driver::{Accepted, Message, ShardHandle, Start, queues, run};
+pub use outbox::Output;
+pub use settings::Settings;
+
+use leg::{Kind, MediaLeg, ToneLeg};
+use outbox::Outbox;
+use rtp_leg::RtpLeg;
+use session::Session;
+
+/// Legs are paced in steps of this; a leg has its turn every fourth step, 20 ms.
+const STEP: Duration = Duration::from_millis(5);
+const PHASES: usize = 4;
+/// How often the deadlines of client sessions are looked at: their time-outs are seconds.
+const SESSION_SWEEP: Duration = Duration::from_millis(100);
+
+/// The media half of the gateway, one of several.
+pub struct Shard {
+    id: ShardId,
+    settings: Arc<Settings>,
+    rng: Rng,
+    sessions: HashMap<SessionId, Session>,
+    legs: HashMap<LegId, MediaLeg>,
+    /// Legs that have work on the media clock, by the step at which they have their turn.
+    phases: [Vec<LegId>; PHASES],
+    /// The next step of the media clock; `None` while no leg needs it.
+    next_step: Option<Time>,
+    step: usize,
+    /// Jitter buffer deadlines, lazily deleted.
+    deadlines: BinaryHeap<Reverse<(Time, LegId)>>,
+    next_sweep: Option<Time>,
+    next_leg: u64,
+    outbox: Outbox,
+    /// A frame on its way from a source to its sinks.
+    scratch: Vec<u8>,
+}
+
+impl Shard {
+    /// An empty shard.
+    pub fn new(id: ShardId, settings: Arc<Settings>, rng: Rng) -> Shard {
+        Shard {
+            id,
+            settings,
+            rng,
+            sessions: HashMap::new(),
+            legs: HashMap::new(),
+            phases: Default::default(),
+            next_step: None,
+            step: 0,
+            deadlines: BinaryHeap::new(),
+            next_sweep: None,
+            next_leg: 0,
+            outbox: Outbox::default(),
+            scratch: Vec::with_capacity(2_048),
+        }
+    }
+
+    /// Its number.
+    pub fn id(&self) -> ShardId {
+        self.id
+    }
+
+    /// A client connected.
+    pub fn handle_accepted(&mut self, now: Time, session: SessionId, peer: SocketAddr) {
+        let rng = self.rng.fork();
+        self.sessions.insert(session, Session::new(now, session, peer, &self.settings, rng));
+        self.outbox.event(Event::SessionOpened { session, peer });
+        self.next_sweep.get_or_insert(now + SESSION_SWEEP);
+    }
+
+    /// Bytes came from a client.
+    pub fn handle_bytes(&mut self, now: Time, session: SessionId, bytes: &[u8]) {
+        let Some(entry) = self.sessions.get_mut(&session) else { return };
+        entry.conn.handle_input(now, bytes);
+        self.run_session(now, session);
+    }
+
+    /// A client's connection ended.
+    pub fn handle_closed(&mut self, now: Time, session: SessionId) {
+        self.end_session(now, session, EndReason::ConnectionLost);
+    }
+
+    /// The bytes a session wants to write now, at most about `budget`; returns how many.
+    pub fn transmit(&mut self, now: Time, session: SessionId, out: &mut Vec<u8>, budget: usize) -> usize {
+        match self.sessions.get_mut(&session) {
+            Some(entry) => entry.conn.poll_transmit(now, out, budget),
+            None => 0,
+        }
+    }
+
+    /// A datagram came on the RTP port of a leg.
+    pub fn handle_rtp(&mut self, now: Time, leg: LegId, from: SocketAddr, packet: &[u8]) {
+        let Some(MediaLeg { kind: Kind::Rtp(rtp), .. }) = self.legs.get_mut(&leg) else { return };
+        rtp.handle_rtp(now, from, packet, &mut self.outbox);
+        self.run_rtp(now, leg);
+    }
+
+    /// A datagram came on the RTCP port of a leg.
+    pub fn handle_rtcp(&mut self, now: Time, leg: LegId, from: SocketAddr, packet: &[u8]) {
+        if let Some(MediaLeg { kind: Kind::Rtp(rtp), .. }) = self.legs.get_mut(&leg) {
+            rtp.handle_rtcp(now, from, packet);
+        }
+    }
+
+    /// The ports of [`Output::OpenRtp`] are bound, or none was to be had.
+    pub fn handle_rtp_opened(&mut self, now: Time, leg: LegId, local: Option<SocketAddr>) {
+        match local {
+            Some(local) if self.legs.contains_key(&leg) => {
+                self.join_phase(now, leg);
+                self.outbox.event(Event::RtpOpened { leg, local });
+            }
+            Some(_) => self.outbox.close_rtp(leg),
+            None => {
+                self.legs.remove(&leg);
+                self.outbox.event(Event::RtpFailed { leg });
+            }
+        }
+    }
+
+    /// A frame came over from another shard.
+    pub fn handle_link(&mut self, now: Time, frame: LinkFrame) {
+        if matches!(self.legs.get(&frame.leg), Some(MediaLeg { kind: Kind::Proxy, .. })) {
+            self.deliver(now, frame.leg, frame.kind, &frame.payload);
+        }
+    }
+
+    /// The exchange wants something.
+    pub fn handle_command(&mut self, now: Time, command: Command) {
+        match command {
+            Command::Stream { session, leg, event } => self.stream_event(now, session, leg, event),
+            Command::CloseSession { session, reason } => self.end_session(now, session, reason),
+            Command::Assign { leg, call } => {
+                if let Some(entry) = self.legs.get_mut(&leg) {
+                    entry.call = call;
+                }
+            }
+            Command::OpenRtp { leg, call, ip } => self.open_rtp(leg, call, ip),
+            Command::Rtp { leg, params } => {
+                if let Some(MediaLeg { kind: Kind::Rtp(rtp), .. }) = self.legs.get_mut(&leg) {
+                    rtp.set_params(now, *params);
+                }
+            }
+            Command::OpenTone { leg, call } => {
+                self.legs.insert(leg, MediaLeg::new(call, Kind::Tone(ToneLeg::new())));
+                self.join_phase(now, leg);
+            }
+            Command::OpenProxy { leg, call } => {
+                self.legs.insert(leg, MediaLeg::new(call, Kind::Proxy));
+            }
+            Command::Export { leg, to, on } => {
+                if let Some(entry) = self.legs.get_mut(&leg) {
+                    entry.exports.retain(|s| *s != to);
+                    if on {
+                        entry.exports.push(to);
+                    }
+                }
+                if on {
+                    self.replay_headers(now, leg, None);
+                }
+            }
+            Command::Connect { from, to } => self.connect(now, from, to),
+            Command::Disconnect { from, to } => self.disconnect(now, from, to),
+            Command::Digit { leg, digit } => {
+                if let Some(MediaLeg { kind: Kind::Rtp(rtp), .. }) = self.legs.get_mut(&leg) {
+                    rtp.send_digit(digit);
+                }
+            }
+            Command::Close { leg } => self.close_leg(now, leg),
+            Command::CloseAll => {
+                let sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
+                for session in sessions {
+                    self.end_session(now, session, EndReason::Draining);
+                }
+            }
+        }
+    }
+
+    /// A deadline of [`Shard::poll_timeout`] has come.
+    pub fn handle_timeout(&mut self, now: Time) {
+        while let Some(Reverse((at, leg))) = self.deadlines.peek().copied() {
+            if at > now {
+                break;
+            }
+            self.deadlines.pop();
+            self.run_rtp(now, leg);
+        }
+        while let Some(at) = self.next_step.filter(|at| *at <= now) {
+            // A late step is not repeated: what is more than a full round behind is skipped, and the
+            // timestamps advance by the clock.
+            let behind = now.since(at) > STEP * 16;
+            self.next_step = Some(if behind { now + STEP } else { at + STEP });
+            self.take_step(now);
+        }
+        if self.next_sweep.is_some_and(|at| at <= now) {
+            self.sweep_sessions(now);
+        }
+    }
+
+    /// When [`Shard::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        let deadline = self.deadlines.peek().map(|Reverse((at, _))| *at);
+        base::earliest(deadline, base::earliest(self.next_step, self.next_sweep))
+    }
+
+    /// What is to be done next.
+    pub fn poll_output(&mut self) -> Option<Output<'_>> {
+        self.outbox.next()
+    }
+
+    /// Whether [`Shard::poll_output`] has something.
+    pub fn has_output(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
+    /// Sessions and legs now, for the load figures and for tests of leaks.
+    pub fn population(&self) -> (usize, usize) {
+        (self.sessions.len(), self.legs.len())
+    }
+
+    fn open_rtp(&mut self, leg: LegId, call: CallId, ip: IpAddr) {
+        let rng = self.rng.fork();
+        let rtp = RtpLeg::new(leg, self.settings.clone(), rng);
+        self.legs.insert(leg, MediaLeg::new(call, Kind::Rtp(Box::new(rtp))));
+        self.outbox.open_rtp(leg, ip);
+    }
+
+    /// Gives a leg its turn on the media clock, in the phase with the fewest legs: encoding must not come
+    /// in a burst.
+    fn join_phase(&mut self, now: Time, leg: LegId) {
+        if let Some(phase) = self.phases.iter_mut().min_by_key(|p| p.len())
+        {
+            phase.push(leg);
+        }
+        self.next_step.get_or_insert(now + STEP);
+    }
+
+    fn take_step(&mut self, now: Time) {
+        let Some(mut turn) = self.phases.get_mut(self.step).map(std::mem::take) else { return };
+        turn.retain(|leg| self.legs.contains_key(leg));
+        for leg in &turn {
+            match self.legs.get_mut(leg).map(|l| &mut l.kind) {
+                Some(Kind::Rtp(rtp)) => {
+                    rtp.tick(now, &mut self.outbox);
+                    self.run_rtp(now, *leg);
+                }
+                Some(Kind::Tone(tone)) => {
+                    let mut scratch = std::mem::take(&mut self.scratch);
+                    let kind = tone.next(&mut scratch);
+                    self.deliver(now, *leg, kind, &scratch);
+                    self.scratch = scratch;
+                }
+                _ => {}
+            }
+        }
+        if let Some(phase) = self.phases.get_mut(self.step) {
+            // Legs that joined meanwhile are behind those that had their turn.
+            turn.append(phase);
+            *phase = turn;
+        }
+        self.step = (self.step + 1) % PHASES;
+        if self.phases.iter().all(Vec::is_empty) {
+            self.next_step = None;
+        }
+    }
+
+    fn sweep_sessions(&mut self, now: Time) {
+        let due: Vec<SessionId> = self
+            .sessions
+            .iter()
+            .filter(|(_, s)| s.conn.poll_timeout().is_some_and(|at| at <= now) || s.close_at.is_some_and(|at| at <= now))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in due {
+            let Some(session) = self.sessions.get_mut(&id) else { continue };
+            if session.close_at.is_some_and(|at| at <= now) {
+                self.end_session(now, id, EndReason::HungUp);
+                continue;
+            }
+            session.conn.handle_timeout(now);
+            self.run_session(now, id);
+        }
+        self.next_sweep = (!self.sessions.is_empty()).then(|| now + SESSION_SWEEP);
+    }
+
+    /// Lets a sink hear a source.
+    fn connect(&mut self, now: Time, from: LegId, to: LegId) {
+        if !self.legs.contains_key(&to) {
+            return;
+        }
+        if let Some(source) = self.legs.get_mut(&from)
+            && !source.sinks.contains(&to)
+        {
+            source.sinks.push(to);
+        }
+        match self.legs.get_mut(&to).map(|l| &mut l.kind) {
+            Some(Kind::Rtp(rtp)) => rtp.new_source(now),
+            Some(Kind::Play(play)) => play.new_source(now),
+            _ => {}
+        }
+        self.replay_headers(now, from, Some(to));
+    }
+
+    fn disconnect(&mut self, now: Time, from: LegId, to: LegId) {
+        if let Some(source) = self.legs.get_mut(&from) {
+            source.sinks.retain(|s| *s != to);
+        }
+        self.feed(now, to, FrameKind::Gone, &[]);
+    }
+
+    fn close_leg(&mut self, now: Time, leg: LegId) {
+        let Some(entry) = self.legs.remove(&leg) else { return };
+        for to in &entry.sinks {
+            self.feed(now, *to, FrameKind::Gone, &[]);
+        }
+        for source in self.legs.values_mut() {
+            source.sinks.retain(|s| *s != leg);
+        }
+        if let Kind::Rtp(mut rtp) = entry.kind {
+            rtp.close(now, &mut self.outbox);
+            self.outbox.close_rtp(leg);
+            self.outbox.event(Event::Stats { leg, stats: rtp.stats() });
+        }
+    }
+
+    /// Brings what an RTP leg has received to those who hear it, and notes when it wants to be looked at.
+    fn run_rtp(&mut self, now: Time, leg: LegId) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        while let Some(MediaLeg { kind: Kind::Rtp(rtp), .. }) = self.legs.get_mut(&leg)
+            && let Some(kind) = rtp.poll_frame(now, &mut scratch)
+        {
+            self.deliver(now, leg, kind, &scratch);
+        }
+        self.scratch = scratch;
+        if let Some(MediaLeg { kind: Kind::Rtp(rtp), .. }) = self.legs.get_mut(&leg) {
+            if let Some(at) = rtp.new_deadline() {
+                self.deadlines.push(Reverse((at, leg)));
+            }
+            if rtp.fell_silent(now) {
+                self.outbox.event(Event::RtpSilent { leg });
+            }
+            while let Some(digit) = rtp.poll_digit() {
+                self.outbox.event(Event::Digit { leg, digit });
+                self.deliver(now, leg, FrameKind::Digit { digit }, &[]);
+            }
+        }
+    }
+
+    /// Brings a frame from a source to all its sinks.
+    fn deliver(&mut self, now: Time, from: LegId, kind: FrameKind, payload: &[u8]) {
+        let Some(source) = self.legs.get_mut(&from) else { return };
+        source.remember(kind, payload);
+        for shard in &source.exports {
+            self.outbox.link(*shard, LinkFrame { leg: from, kind, payload: payload.into() });
+        }
+        // Taken out while the sinks are fed: a leg may hear itself.
+        let sinks = std::mem::take(&mut source.sinks);
+        for to in &sinks {
+            self.feed(now, *to, kind, payload);
+        }
+        if let Some(source) = self.legs.get_mut(&from) {
+            source.sinks = sinks;
+        }
+    }
+
+    /// Gives a frame to one sink.
+    fn feed(&mut self, now: Time, to: LegId, kind: FrameKind, payload: &[u8]) {
+        match self.legs.get_mut(&to).map(|l| &mut l.kind) {
+            Some(Kind::Rtp(rtp)) => rtp.feed(now, kind, payload, &mut self.outbox),
+            Some(Kind::Play(play)) => {
+                if let Some(session) = self.sessions.get_mut(&play.session) {
+                    play.feed(now, kind, payload, &mut session.conn);
+                    self.outbox.flush(play.session);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Gives a late listener what it needs to begin: metadata and codec headers of a published stream.
+    fn replay_headers(&mut self, now: Time, from: LegId, to: Option<LegId>) {
+        let Some(source) = self.legs.get_mut(&from) else { return };
+        let headers = std::mem::take(&mut source.headers);
+        let exports = source.exports.clone();
+        for (kind, payload) in &headers {
+            match to {
+                Some(to) => self.feed(now, to, *kind, payload),
+                None => {
+                    for shard in &exports {
+                        self.outbox.link(*shard, LinkFrame { leg: from, kind: *kind, payload: payload[..].into() });
+                    }
+                }
+            }
+        }
+        if let Some(source) = self.legs.get_mut(&from) {
+            source.headers = headers;
+        }
+    }
+
+    /// A media half for a stream of a client.
+    fn open_half(&mut self, kind: Kind) -> LegId {
+        self.next_leg += 1;
+        let leg = LegId(u64::from(self.id.0) << 48 | self.next_leg);
+        self.legs.insert(leg, MediaLeg::new(CallId(0), kind));
+        leg
+    }
+
+    /// Tells the exchange what a client wants.
+    fn intend(&mut self, session: SessionId, intent: Intent) {
+        self.outbox.event(Event::Intent { session, intent });
+    }
+
+    fn stream_event(&mut self, now: Time, session: SessionId, leg: LegId, event: StreamEvent) {
+        let over = !matches!(event, StreamEvent::Accepted);
+        if let Some(entry) = self.sessions.get_mut(&session) {
+            entry.stream_event(now, leg, event);
+            self.outbox.flush(session);
+        }
+        if over {
+            self.close_leg(now, leg);
+        }
+    }
+}

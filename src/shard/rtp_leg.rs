@@ -1,0 +1,480 @@
+//! The RTP half of a SIP party: what it receives becomes frames, what it is fed becomes packets.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::{LegId, Rng, Time};
+use codecs::CodecId;
+use media::dtmf::{DtmfReceiver, DtmfSender, DtmfSlot};
+use media::{
+    JitterBuffer, Latch, LatchDecision, Out, Pipe, Playout, RTP_HEADER, RtcpEvent, RtcpSession, RtpPacket, RtpReceiver,
+    RtpSender, SeqUnwrap, Slot, Verdict,
+};
+
+use super::command::{FrameKind, LegStats, RtpParams};
+use super::outbox::Outbox;
+use super::settings::Settings;
+
+/// Largest packet we send: a header and 60 ms of linear audio at 16 kHz, with room to spare.
+const PACKET: usize = 2_048;
+/// Room for a compound RTCP packet.
+const REPORT: usize = 512;
+/// How long a digit that came without its length is sounded, ms.
+const DIGIT_MS: u32 = 160;
+
+/// One RTP session with one peer.
+pub(super) struct RtpLeg {
+    leg: LegId,
+    settings: Arc<Settings>,
+    rng: Rng,
+    params: Option<RtpParams>,
+    latch: Latch,
+    receiver: RtpReceiver,
+    seqs: SeqUnwrap,
+    jitter: JitterBuffer,
+    /// The RTP clock the jitter buffer counts in, Hz.
+    clock: u32,
+    armed: Option<Time>,
+    dtmf_in: DtmfReceiver,
+    digits: [Option<char>; 4],
+    sender: RtpSender,
+    rtcp: RtcpSession,
+    dtmf_out: DtmfSender,
+    feed: Feed,
+    /// The next packet begins a talk spurt (RFC 3551 §4.1).
+    marker: bool,
+    /// When the sender's timestamp was last moved, for gaps in a source that is not paced.
+    last_sent: Option<Time>,
+    opened: Time,
+    told_silent: bool,
+    sent: u64,
+    foreign: u64,
+}
+
+/// Where the audio toward the peer comes from.
+enum Feed {
+    /// Nobody is heard.
+    Silent,
+    /// A client's stream: arrives in bursts and is paced here.
+    Paced(Box<Playout>),
+    /// A jitter buffer or a tone: sent as it comes.
+    Straight {
+        from: CodecId,
+        pipe: Box<Pipe>,
+        /// Media time of the source when it was last heard, ms.
+        ms: Option<u32>,
+    },
+}
+
+impl RtpLeg {
+    pub(super) fn new(leg: LegId, settings: Arc<Settings>, mut rng: Rng) -> RtpLeg {
+        let cname = format!("{}@flashgate", rng.token(12));
+        RtpLeg {
+            leg,
+            params: None,
+            latch: Latch::new(None, true),
+            receiver: RtpReceiver::new(),
+            seqs: SeqUnwrap::default(),
+            jitter: JitterBuffer::new(8_000, 20, 320),
+            clock: 8_000,
+            armed: None,
+            dtmf_in: DtmfReceiver::new(),
+            digits: [None; 4],
+            sender: RtpSender::new(&mut rng),
+            rtcp: RtcpSession::new(rng.fork(), &cname, 8_000),
+            dtmf_out: DtmfSender::new(8_000),
+            feed: Feed::Silent,
+            marker: true,
+            last_sent: None,
+            opened: Time::ZERO,
+            told_silent: false,
+            sent: 0,
+            foreign: 0,
+            settings,
+            rng,
+        }
+    }
+
+    /// How to send and receive, as negotiated.
+    pub(super) fn set_params(&mut self, now: Time, params: RtpParams) {
+        self.latch.signal(Some(params.remote));
+        let clock = codecs::codec(params.send.1).rtp_clock;
+        if clock != self.clock || self.params.is_none() {
+            self.clock = clock;
+            let codec = codecs::codec(params.send.1);
+            self.jitter = JitterBuffer::new(clock, params.ptime_ms, codec.max_frame_bytes.max(320));
+            self.rtcp.set_clock(clock);
+        }
+        if let Some((_, clock)) = params.dtmf {
+            let same = self.params.as_ref().and_then(|p| p.dtmf).is_some_and(|(_, c)| c == clock);
+            if !same {
+                self.dtmf_out = DtmfSender::new(clock);
+            }
+        }
+        // Another codec toward the peer needs another pipe; the next frame makes it.
+        if self.params.as_ref().is_none_or(|p| p.send.1 != params.send.1 || p.ptime_ms != params.ptime_ms) {
+            self.feed = Feed::Silent;
+        }
+        if self.params.is_none() {
+            self.rtcp.start(now);
+            self.opened = now;
+        }
+        self.told_silent = false;
+        // A resumed peer gets its full time to be heard again.
+        self.opened = now;
+        self.params = Some(params);
+    }
+
+    /// Another source will be heard.
+    pub(super) fn new_source(&mut self, _now: Time) {
+        self.feed = Feed::Silent;
+        self.marker = true;
+    }
+
+    /// A datagram on the RTP port. RTCP may come here too (RFC 5761), STUN and garbage are dropped.
+    pub(super) fn handle_rtp(&mut self, now: Time, from: SocketAddr, packet: &[u8], outbox: &mut Outbox) {
+        if media::is_rtcp(packet) {
+            self.handle_rtcp(now, from, packet);
+            return;
+        }
+        let Some(params) = &self.params else { return };
+        let Ok(rtp) = RtpPacket::parse(packet) else {
+            self.foreign += 1;
+            return;
+        };
+        let is_digit = params.dtmf.is_some_and(|(pt, _)| pt == rtp.payload_type);
+        let known = is_digit || params.receive.iter().any(|(pt, _)| *pt == rtp.payload_type);
+        let comfort_noise = rtp.payload_type == 13;
+        if !known && !comfort_noise {
+            self.foreign += 1;
+            return;
+        }
+        let continues = self.receiver.ssrc() == Some(rtp.ssrc);
+        if self.latch.on_packet(now, from, continues) == LatchDecision::Ignore {
+            self.foreign += 1;
+            return;
+        }
+        let restarted = match self.receiver.accept(now, rtp.ssrc, rtp.seq) {
+            Verdict::Probation => return,
+            Verdict::Accepted => false,
+            Verdict::Restarted => {
+                self.jitter.restart();
+                self.dtmf_in.reset();
+                self.seqs = SeqUnwrap::default();
+                true
+            }
+        };
+        let extended = self.seqs.unwrap(rtp.seq);
+        self.rtcp.on_received(now, rtp.ssrc, extended, rtp.timestamp, rtp.payload.len(), restarted);
+        self.told_silent = false;
+        if !params.receiving {
+            return;
+        }
+        if is_digit {
+            self.jitter.note(rtp.seq, true);
+            if let Some(digit) = self.dtmf_in.handle_input(now, rtp.timestamp, rtp.payload) {
+                // Full: the oldest went unheard for a whole turn, which cannot be while each is taken at once.
+                if let Some(free) = self.digits.iter_mut().find(|d| d.is_none()) {
+                    *free = Some(digit);
+                }
+            }
+        } else if comfort_noise {
+            self.jitter.note(rtp.seq, true);
+        } else {
+            let _counted = self.jitter.insert(now, &rtp);
+        }
+        let _ = outbox;
+    }
+
+    /// A datagram on the RTCP port.
+    pub(super) fn handle_rtcp(&mut self, now: Time, from: SocketAddr, packet: &[u8]) {
+        // Only from the host that sends media.
+        if self.latch.remote().is_none_or(|r| r.ip() != from.ip()) {
+            return;
+        }
+        match self.rtcp.handle_input(now, self.sender.ssrc(), packet) {
+            Ok(RtcpEvent::Bye) => self.receiver.forget(),
+            Ok(RtcpEvent::Collision) => self.sender.change_ssrc(&mut self.rng),
+            Ok(RtcpEvent::Report | RtcpEvent::Nothing) | Err(_) => {}
+        }
+    }
+
+    /// The next frame that is to be heard, with its payload in `payload`.
+    pub(super) fn poll_frame(&mut self, now: Time, payload: &mut Vec<u8>) -> Option<FrameKind> {
+        let params = self.params.as_ref()?;
+        loop {
+            match self.jitter.poll(now)? {
+                Out::Frame { payload: bytes, payload_type, time, marker, .. } => {
+                    let Some((_, codec)) = params.receive.iter().find(|(pt, _)| *pt == payload_type) else { continue };
+                    // While a digit is held its own sound is not passed on: it would be heard twice.
+                    if self.dtmf_in.is_down() {
+                        continue;
+                    }
+                    payload.clear();
+                    payload.extend_from_slice(bytes);
+                    return Some(FrameKind::Audio { codec: *codec, ms: wrap_ms(time.as_millis()), marker, bursty: false });
+                }
+                Out::Lost { time, ticks } => {
+                    payload.clear();
+                    let duration_ms = u32::try_from(u64::from(ticks) * 1_000 / u64::from(self.clock)).unwrap_or(20);
+                    return Some(FrameKind::Lost { ms: wrap_ms(time.as_millis()), duration_ms });
+                }
+            }
+        }
+    }
+
+    /// A jitter buffer deadline that was not yet told.
+    pub(super) fn new_deadline(&mut self) -> Option<Time> {
+        let wanted = self.jitter.poll_timeout();
+        if wanted == self.armed {
+            return None;
+        }
+        self.armed = wanted;
+        wanted
+    }
+
+    /// A digit the peer pressed.
+    pub(super) fn poll_digit(&mut self) -> Option<char> {
+        self.digits.iter_mut().find_map(Option::take)
+    }
+
+    /// Sends a digit, if the peer takes such.
+    pub(super) fn send_digit(&mut self, digit: char) {
+        if self.params.as_ref().is_some_and(|p| p.dtmf.is_some()) {
+            // Full: refused, for dropping an older one would change the number dialled.
+            let _refused = self.dtmf_out.send(digit, DIGIT_MS);
+        }
+    }
+
+    /// Whether nothing has come for the configured time; true once.
+    pub(super) fn fell_silent(&mut self, now: Time) -> bool {
+        let Some(params) = &self.params else { return false };
+        let last = self.receiver.last_heard().unwrap_or(self.opened).max(self.opened);
+        let silent = params.receiving && now.since(last) >= self.settings.rtp_timeout;
+        silent && !std::mem::replace(&mut self.told_silent, true)
+    }
+
+    /// Gives a frame of a source to this sink.
+    pub(super) fn feed(&mut self, now: Time, kind: FrameKind, payload: &[u8], outbox: &mut Outbox) {
+        let Some(params) = &self.params else { return };
+        if !params.sending {
+            return;
+        }
+        let to = params.send.1;
+        match kind {
+            FrameKind::Audio { codec, ms, bursty: true, .. } => {
+                if !matches!(&self.feed, Feed::Paced(playout) if playout.codec() == codec) {
+                    match Playout::new(codec, to, &self.settings.pipe) {
+                        Ok(playout) => self.feed = Feed::Paced(Box::new(playout)),
+                        Err(error) => {
+                            tracing::error!(leg = %self.leg, %error, "no way to transcode");
+                            return;
+                        }
+                    }
+                }
+                if let Feed::Paced(playout) = &mut self.feed {
+                    playout.push(now, ms, payload);
+                }
+            }
+            FrameKind::Audio { codec, ms, marker, bursty: false } => {
+                self.straight(now, codec, to, ms, marker, Some(payload), outbox);
+            }
+            FrameKind::Lost { ms, duration_ms } => {
+                if let Feed::Straight { from, .. } = &self.feed {
+                    let from = *from;
+                    for at in (0..duration_ms.min(200)).step_by(20) {
+                        self.straight(now, from, to, ms.wrapping_add(at), false, None, outbox);
+                    }
+                }
+            }
+            FrameKind::Digit { digit } => self.send_digit(digit),
+            FrameKind::Gone => {
+                self.feed = Feed::Silent;
+                self.marker = true;
+            }
+            FrameKind::Tag { .. } | FrameKind::Video { .. } | FrameKind::Data { .. } => {}
+        }
+    }
+
+    /// Sends what comes from a source that keeps its own pace; `payload` is absent for a lost frame.
+    #[allow(clippy::too_many_arguments, reason = "one frame, taken apart by its kind")]
+    fn straight(
+        &mut self,
+        now: Time,
+        codec: CodecId,
+        to: CodecId,
+        ms: u32,
+        marker: bool,
+        payload: Option<&[u8]>,
+        outbox: &mut Outbox,
+    ) {
+        if !matches!(&self.feed, Feed::Straight { from, .. } if *from == codec) {
+            match Pipe::plan(codec, to, &self.settings.pipe) {
+                Ok(pipe) => self.feed = Feed::Straight { from: codec, pipe: Box::new(pipe), ms: None },
+                Err(error) => {
+                    tracing::error!(leg = %self.leg, %error, "no way to transcode");
+                    return;
+                }
+            }
+        }
+        let Feed::Straight { pipe, ms: heard, .. } = &mut self.feed else { return };
+        // A hole in the source's time is a hole in ours: the timestamp follows the media.
+        if let Some(before) = *heard {
+            let hole = ms.wrapping_sub(before);
+            if (1..60_000).contains(&hole) && (marker || hole > 200) {
+                self.sender.advance(hole * (codecs::codec(to).rtp_clock / 1_000));
+                self.marker = true;
+            }
+        }
+        match payload {
+            Some(payload) => {
+                if pipe.push(payload).is_err() {
+                    pipe.conceal(20);
+                }
+            }
+            None => pipe.conceal(20),
+        }
+        *heard = Some(ms.wrapping_add(pipe.last_ms()));
+        self.drain_pipe(now, outbox);
+    }
+
+    /// Sends every whole frame the pipe holds.
+    fn drain_pipe(&mut self, now: Time, outbox: &mut Outbox) {
+        let mut frame = [0u8; PACKET];
+        loop {
+            let Feed::Straight { pipe, .. } = &mut self.feed else { return };
+            let Some((bytes, ticks)) = pipe.next_frame(&mut frame) else { return };
+            let slot = self.dtmf_slot(ticks);
+            match slot {
+                DtmfSlot::Event(event) => self.send_event(now, event, outbox),
+                DtmfSlot::Idle | DtmfSlot::Gap => {
+                    self.send_audio(now, frame.get(..bytes).unwrap_or_default(), outbox);
+                }
+            }
+            self.sender.advance(ticks);
+        }
+    }
+
+    /// Every 20 ms: what is paced goes out, digits sound, reports are written.
+    pub(super) fn tick(&mut self, now: Time, outbox: &mut Outbox) {
+        let Some(params) = &self.params else { return };
+        let ticks = codecs::codec(params.send.1).rtp_clock / 50;
+        match &mut self.feed {
+            Feed::Paced(playout) => {
+                let mut frame = [0u8; PACKET];
+                // The clock of the stream goes on whatever was there to send.
+                let slot = playout.pull(now, &mut frame);
+                match self.dtmf_slot(ticks) {
+                    DtmfSlot::Event(event) => self.send_event(now, event, outbox),
+                    DtmfSlot::Idle | DtmfSlot::Gap => match slot {
+                        Slot::Frame { bytes, .. } => self.send_audio(now, frame.get(..bytes).unwrap_or_default(), outbox),
+                        Slot::Empty => self.marker = true,
+                    },
+                }
+                self.sender.advance(ticks);
+            }
+            Feed::Silent => {
+                if let DtmfSlot::Event(event) = self.dtmf_slot(ticks) {
+                    self.send_event(now, event, outbox);
+                }
+                self.sender.advance(ticks);
+            }
+            Feed::Straight { .. } => {
+                // A source in a pause sends nothing, but digits do not wait for it.
+                let paused = self.last_sent.is_none_or(|t| now.since(t) > Duration::from_millis(60));
+                if paused && self.dtmf_out.is_busy() {
+                    if let DtmfSlot::Event(event) = self.dtmf_slot(ticks) {
+                        self.send_event(now, event, outbox);
+                    }
+                    self.sender.advance(ticks);
+                }
+            }
+        }
+        self.dtmf_in.handle_timeout(now);
+        self.report(now, outbox);
+    }
+
+    fn dtmf_slot(&mut self, ticks: u32) -> DtmfSlot {
+        if self.dtmf_out.is_busy() { self.dtmf_out.slot(self.sender.timestamp(), ticks) } else { DtmfSlot::Idle }
+    }
+
+    fn send_audio(&mut self, now: Time, payload: &[u8], outbox: &mut Outbox) {
+        let Some(pt) = self.params.as_ref().map(|p| p.send.0) else { return };
+        let Some(to) = self.latch.remote() else { return };
+        let marker = std::mem::replace(&mut self.marker, false);
+        let sender = &mut self.sender;
+        outbox.rtp(self.leg, to, RTP_HEADER + payload.len(), |out| sender.write(pt, marker, payload, out).unwrap_or(0));
+        self.note_sent(now);
+    }
+
+    fn send_event(&mut self, now: Time, event: media::dtmf::EventPacket, outbox: &mut Outbox) {
+        let Some((pt, _)) = self.params.as_ref().and_then(|p| p.dtmf) else { return };
+        let Some(to) = self.latch.remote() else { return };
+        let sender = &mut self.sender;
+        let size = RTP_HEADER + event.payload.len();
+        outbox.rtp(self.leg, to, size, |out| {
+            if let Some(body) = out.get_mut(RTP_HEADER..) {
+                body.copy_from_slice(&event.payload);
+            }
+            sender.write_header(pt, event.marker, event.timestamp, out).map_or(0, |()| size)
+        });
+        self.note_sent(now);
+    }
+
+    fn note_sent(&mut self, now: Time) {
+        self.sent += 1;
+        self.last_sent = Some(now);
+        self.rtcp.on_sent(now, self.sender.timestamp());
+    }
+
+    fn report(&mut self, now: Time, outbox: &mut Outbox) {
+        if self.rtcp.poll_timeout().is_none_or(|at| at > now) {
+            return;
+        }
+        let Some(to) = self.rtcp_remote() else { return };
+        let (rtcp, sender) = (&mut self.rtcp, &self.sender);
+        outbox.rtcp(self.leg, to, REPORT, |out| rtcp.poll_output(now, sender, out).ok().flatten().unwrap_or(0));
+    }
+
+    /// Where reports go: beside the latched media address when that differs from the signalled one.
+    fn rtcp_remote(&self) -> Option<SocketAddr> {
+        let params = self.params.as_ref()?;
+        let signalled = params.rtcp?;
+        match self.latch.remote() {
+            Some(latched) if latched != params.remote => {
+                Some(SocketAddr::new(latched.ip(), latched.port().checked_add(1)?))
+            }
+            _ => Some(signalled),
+        }
+    }
+
+    /// Says goodbye.
+    pub(super) fn close(&mut self, now: Time, outbox: &mut Outbox) {
+        let Some(to) = self.rtcp_remote() else { return };
+        let (rtcp, sender) = (&mut self.rtcp, &self.sender);
+        outbox.rtcp(self.leg, to, REPORT, |out| rtcp.bye(now, sender, out).unwrap_or(0));
+    }
+
+    /// The figures so far.
+    pub(super) fn stats(&self) -> LegStats {
+        let (rtcp, jitter) = (self.rtcp.stats(), self.jitter.stats());
+        LegStats {
+            received: rtcp.received,
+            sent: self.sent,
+            lost: u64::try_from(rtcp.lost).unwrap_or(0),
+            late: jitter.late,
+            jitter_ms: rtcp.jitter_ms,
+            rtt_ms: rtcp.rtt_ms.unwrap_or(0.0),
+            dropped: match &self.feed {
+                Feed::Paced(playout) => playout.stats().dropped,
+                _ => 0,
+            },
+        }
+    }
+}
+
+/// RTMP time is 32 bits of ms and wraps after 49 days.
+fn wrap_ms(ms: u64) -> u32 {
+    (ms & u64::from(u32::MAX)) as u32
+}
