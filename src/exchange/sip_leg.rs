@@ -9,7 +9,7 @@ use codecs::CodecId;
 use sip::{Body, CallHandle, Event as SipEvent, Host, Invite, NameAddr, Source, Uri};
 
 use super::dial::SipCallee;
-use super::negotiation::{Local, Remote};
+use super::negotiation::{Local, Place, Remote};
 use super::{Exchange, InviteAuth, Kind, Leg};
 use crate::shard::{Command, RtpParams};
 
@@ -130,10 +130,12 @@ impl Exchange {
             let _gone = self.sip.challenge(now, handle);
             return;
         }
-        let remote = match offer.map(|body| Remote::read(&body, &self.settings.codecs)) {
+        let usable = |remote: &Remote| remote.codecs().iter().any(|c| self.settings.codecs.contains(c));
+        let remote = match offer.map(|body| Remote::read(&body)) {
             None => None,
-            Some(Ok(remote)) => Some(remote),
-            Some(Err(status)) => {
+            Some(Ok(remote)) if usable(&remote) => Some(remote),
+            unusable => {
+                let status = unusable.and_then(Result::err).unwrap_or(488);
                 let _gone = self.sip.refuse(now, handle, status, None, Vec::new());
                 return;
             }
@@ -219,12 +221,10 @@ impl Exchange {
     }
 
     fn send_invite(&mut self, now: Time, leg: LegId, mut invite: Invite) {
-        let (ptime, dtmf) = (self.settings.ptime_ms, self.settings.dtmf);
-        let session = self.next_call;
+        let Some(place) = self.place(leg) else { return };
         let Some(sip) = self.sip_leg(leg) else { return };
-        let Some(rtp) = sip.rtp else { return };
-        let local = Local::offer(session, sip.seen_as, rtp.port(), &sip.order, ptime, dtmf);
-        invite.body = Some(Body::sdp(local.to_bytes()));
+        let local = Local::offer(place, &sip.order);
+        invite.body = Some(local.to_body());
         sip.local = Some(local);
         match self.sip.invite(now, invite) {
             Ok(handle) => {
@@ -271,11 +271,10 @@ impl Exchange {
 
     /// Takes in the peer's answer to our offer.
     fn take_answer(&mut self, leg: LegId, body: &Body) -> Result<(), u16> {
-        let (codecs, ptime) = (self.settings.codecs.clone(), self.settings.ptime_ms);
         let Some(sip) = self.sip_leg(leg) else { return Err(488) };
         let Some(local) = &sip.local else { return Err(488) };
-        let remote = Remote::read(body, &codecs)?;
-        let params = remote.params_of_answer(local, ptime)?;
+        let remote = Remote::read(body)?;
+        let params = local.accept(&remote)?;
         sip.remote = Some(remote);
         sip.params = Some(params.clone());
         self.set_params(leg, params);
@@ -341,26 +340,21 @@ impl Exchange {
             .and_then(|e| e.connected.map(|(_, callee)| callee).or(e.call.connected()))
             .map(|callee| self.audio_of(callee))
             .unwrap_or_default();
-        let (ptime, dtmf, session) = (self.settings.ptime_ms, self.settings.dtmf, self.next_call);
         let codecs = self.settings.codecs.clone();
+        let Some(place) = self.place(leg) else { return Err(500) };
         let Some(sip) = self.sip_leg(leg) else { return Err(500) };
-        let Some(rtp) = sip.rtp else { return Err(500) };
         // What was said early stands: an answer may not change between 183 and 200 (RFC 3261 §13.2.1).
         if let Some(local) = &sip.local {
-            return Ok(Body::sdp(local.to_bytes()));
+            return Ok(local.to_body());
         }
         let (local, params) = match &sip.remote {
             Some(remote) => {
-                let (local, params) =
-                    Local::answer(remote, session, sip.seen_as, rtp.port(), &codecs, &other, ptime)?;
+                let (local, params) = Local::answer(remote, place, &codecs, &other)?;
                 (local, Some(params))
             }
-            None => {
-                let order = order_offer(&codecs, &other);
-                (Local::offer(session, sip.seen_as, rtp.port(), &order, ptime, dtmf), None)
-            }
+            None => (Local::offer(place, &order_offer(&codecs, &other)), None),
         };
-        let body = Body::sdp(local.to_bytes());
+        let body = local.to_body();
         sip.local = Some(local);
         if let Some(params) = params {
             sip.params = Some(params.clone());
@@ -389,29 +383,29 @@ impl Exchange {
     /// The peer changes the session: hold, resume, another address or codec.
     fn reoffered(&mut self, now: Time, call: CallHandle, body: Option<Body>) {
         let Some(leg) = self.by_handle.get(&call).copied() else { return };
-        let (codecs, ptime) = (self.settings.codecs.clone(), self.settings.ptime_ms);
+        let codecs = self.settings.codecs.clone();
+        let place = self.place(leg);
         let Some(sip) = self.sip_leg(leg) else { return };
-        let (Some(rtp), Some(local)) = (sip.rtp, &sip.local) else {
+        let (Some(place), Some(local)) = (place, &sip.local) else {
             let _gone = self.sip.refuse_reoffer(now, call, 500);
             return;
         };
         let Some(body) = body else {
             // The peer asks for our offer: the session as it stands.
-            let body = Body::sdp(local.to_bytes());
+            let body = local.to_body();
             let _gone = self.sip.accept_reoffer(now, call, Some(body));
             return;
         };
         // The codec in use is kept when it is offered again.
         let current = sip.audio();
-        let read = Remote::read(&body, &codecs).and_then(|remote| {
-            let (next, params) =
-                Local::answer(&remote, local.session, sip.seen_as, rtp.port(), &codecs, &current, ptime)?;
-            Ok((remote, local.next(next), params))
+        let read = Remote::read(&body).and_then(|remote| {
+            let (next, params) = Local::answer(&remote, place, &codecs, &current)?;
+            Ok((remote, local.followed_by(next), params))
         });
         match read {
             Ok((remote, next, params)) => {
                 let held = !params.sending;
-                let body = Body::sdp(next.to_bytes());
+                let body = next.to_body();
                 sip.remote = Some(remote);
                 sip.local = Some(next);
                 sip.params = Some(params.clone());
@@ -462,6 +456,18 @@ impl Exchange {
         let event = if handle.is_some() { LegEvent::HungUp(outcome) } else { LegEvent::Refused(outcome) };
         self.leg_event(now, leg, event);
         self.drop_leg(leg);
+    }
+
+    /// What our descriptions for a leg are made from.
+    fn place(&self, leg: LegId) -> Option<Place> {
+        let Some(Kind::Sip(sip)) = self.legs.get(&leg).map(|l| &l.kind) else { return None };
+        let port = sip.rtp?.port();
+        Some(Place {
+            id: leg.0 & 0x7FFF_FFFF,
+            rtp: SocketAddr::new(sip.seen_as, port),
+            ptime_ms: self.settings.ptime_ms,
+            dtmf: self.settings.dtmf,
+        })
     }
 
     fn sip_leg(&mut self, leg: LegId) -> Option<&mut SipLeg> {

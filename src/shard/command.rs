@@ -5,31 +5,34 @@ use std::net::{IpAddr, SocketAddr};
 use base::{CallId, EndReason, LegId, SessionId, ShardId};
 use call::{Intent, StreamEvent};
 use codecs::CodecId;
+use media::MediaTime;
 
 /// How an RTP leg sends and receives, as negotiated in SDP.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct RtpParams {
+pub struct RtpParams {
     /// Where the peer says it takes RTP; a latched source address overrides it (symmetric RTP, RFC 4961).
-    pub(crate) remote: SocketAddr,
+    pub remote: SocketAddr,
     /// Where the peer takes RTCP; `None` when it takes none.
-    pub(crate) rtcp: Option<SocketAddr>,
+    pub rtcp: Option<SocketAddr>,
     /// The codec we send, with its payload type.
-    pub(crate) send: (u8, CodecId),
+    pub send: (u8, CodecId),
     /// Every codec the peer may send, by payload type.
-    pub(crate) receive: Vec<(u8, CodecId)>,
-    /// telephone-event: payload type and clock in Hz.
-    pub(crate) dtmf: Option<(u8, u32)>,
+    pub receive: Vec<(u8, CodecId)>,
+    /// telephone-event as we send it: payload type and clock in Hz.
+    pub dtmf: Option<(u8, u32)>,
+    /// telephone-event as the peer sends it: payload type.
+    pub dtmf_receive: Option<u8>,
     /// Whether we may send (the peer does not hold us).
-    pub(crate) sending: bool,
+    pub sending: bool,
     /// Whether the peer may send.
-    pub(crate) receiving: bool,
+    pub receiving: bool,
     /// Audio in each packet we send, ms: 10 to 60.
-    pub(crate) ptime_ms: u32,
+    pub ptime_ms: u32,
 }
 
 /// What the exchange asks of a shard.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Command {
+pub enum Command {
     /// Tells a client about one of its streams.
     Stream {
         /// Whose.
@@ -124,7 +127,7 @@ pub(crate) enum Command {
 
 /// What a shard tells the exchange.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Event {
+pub enum Event {
     /// A client connected and was let in.
     SessionOpened {
         /// Its session.
@@ -181,56 +184,54 @@ pub(crate) enum Event {
 
 /// The figures of an RTP leg.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct LegStats {
+pub struct LegStats {
     /// Packets received.
-    pub(crate) received: u64,
+    pub received: u64,
     /// Packets sent.
-    pub(crate) sent: u64,
+    pub sent: u64,
     /// Packets that never came.
-    pub(crate) lost: u64,
+    pub lost: u64,
     /// Packets that came too late to be played.
-    pub(crate) late: u64,
+    pub late: u64,
     /// Interarrival jitter, ms (RFC 3550 §6.4.1).
-    pub(crate) jitter_ms: f32,
+    pub jitter_ms: f32,
     /// Round-trip time by RTCP, ms; 0 when never measured.
-    pub(crate) rtt_ms: f32,
+    pub rtt_ms: f32,
     /// Frames dropped toward RTP because they were too late.
-    pub(crate) dropped: u64,
+    pub dropped: u64,
 }
 
 /// One encoded frame on its way from a source to its stand-in on another shard.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct LinkFrame {
+pub struct LinkFrame {
     /// The source.
-    pub(crate) leg: LegId,
+    pub leg: LegId,
     /// What it is.
-    pub(crate) kind: FrameKind,
+    pub kind: FrameKind,
     /// Its bytes.
-    pub(crate) payload: Box<[u8]>,
+    pub payload: Box<[u8]>,
 }
 
 /// What a source delivers.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum FrameKind {
+pub enum FrameKind {
     /// Audio: one payload of the codec.
     Audio {
         /// Which codec.
         codec: CodecId,
-        /// Media time of its first sample, ms since the source began.
-        ms: u32,
-        /// Begins a talk spurt or follows a gap.
-        marker: bool,
+        /// When its first sample was captured, by the source's clock; goes on over all that was lost.
+        time: MediaTime,
         /// Comes at the pace of the sender's network, not of a jitter buffer: toward RTP it must be paced.
         bursty: bool,
     },
-    /// An audio frame that is lost: `ms` at `duration_ms`.
+    /// An audio frame that is lost.
     Lost {
-        /// Media time it would have had.
-        ms: u32,
-        /// How much is missing.
-        duration_ms: u32,
+        /// When it would have begun.
+        time: MediaTime,
+        /// How much is missing, in ticks of that clock.
+        ticks: u32,
     },
-    /// A whole FLV audio tag body that is relayed as it is (a codec we do not decode, or between clients).
+    /// A whole FLV audio tag body that is relayed as it is (a codec we do not decode).
     Tag {
         /// RTMP timestamp, ms.
         ms: u32,
@@ -245,7 +246,7 @@ pub(crate) enum FrameKind {
         /// RTMP timestamp, ms.
         ms: u32,
     },
-    /// A digit (RFC 4733) with its duration.
+    /// A digit (RFC 4733).
     Digit {
         /// Which.
         digit: char,

@@ -3,11 +3,11 @@
 use base::{CallId, SessionId, ShardId};
 use codecs::CodecId;
 use codecs::tone::Tone;
+use media::MediaTime;
 
 use super::command::FrameKind;
 use super::play::PlayLeg;
 use super::rtp_leg::RtpLeg;
-use crate::shard::LegId;
 
 /// Codec headers and metadata kept for late listeners: one each of metadata, audio and video configuration.
 const HEADERS: usize = 3;
@@ -46,6 +46,23 @@ pub(super) struct PublishLeg {
     pub(super) stream: u32,
     /// What was last told of its codec.
     pub(super) codec: Option<Option<CodecId>>,
+    /// RTMP time without its wrap, ms.
+    time: Option<u64>,
+}
+
+impl PublishLeg {
+    pub(super) fn new(session: SessionId, stream: u32) -> PublishLeg {
+        PublishLeg { session, stream, codec: None, time: None }
+    }
+
+    /// Media time of an RTMP timestamp, which wraps after 49 days.
+    pub(super) fn time(&mut self, timestamp: u32) -> MediaTime {
+        let last = self.time.unwrap_or(u64::from(timestamp) | 1 << 32);
+        let step = i64::from(timestamp.wrapping_sub(last as u32) as i32);
+        let time = last.saturating_add_signed(step);
+        self.time = Some(time);
+        MediaTime::new(time, 1_000)
+    }
 }
 
 impl MediaLeg {
@@ -81,7 +98,7 @@ impl MediaLeg {
 /// The built-in `tone`: 440 Hz at -12 dBov, 16 kHz, in linear frames of 20 ms.
 pub(super) struct ToneLeg {
     tone: Tone,
-    ms: u32,
+    samples: u64,
     pcm: [i16; ToneLeg::SAMPLES],
 }
 
@@ -89,7 +106,7 @@ impl ToneLeg {
     const SAMPLES: usize = 320;
 
     pub(super) fn new() -> ToneLeg {
-        ToneLeg { tone: Tone::new(440.0, -12.0, 16_000), ms: 0, pcm: [0; ToneLeg::SAMPLES] }
+        ToneLeg { tone: Tone::new(440.0, -12.0, 16_000), samples: 0, pcm: [0; ToneLeg::SAMPLES] }
     }
 
     /// The next 20 ms.
@@ -97,8 +114,8 @@ impl ToneLeg {
         self.tone.fill(&mut self.pcm);
         payload.clear();
         payload.extend(self.pcm.iter().flat_map(|s| s.to_be_bytes()));
-        let ms = self.ms;
-        self.ms = self.ms.wrapping_add(20);
-        FrameKind::Audio { codec: CodecId::L16_16, ms, marker: ms == 0, bursty: false }
+        let time = MediaTime::new(self.samples, 16_000);
+        self.samples += 320;
+        FrameKind::Audio { codec: CodecId::L16_16, time, bursty: false }
     }
 }

@@ -25,7 +25,7 @@ pub(super) struct PlayLeg {
     announced: Vec<CodecId>,
     /// Nothing is sent before the exchange accepted the stream.
     pub(super) accepted: bool,
-    pipe: Option<(CodecId, CodecId, Box<Pipe>)>,
+    pipe: Option<Box<Pipe>>,
     /// RTMP time is the source's media time plus this, so that it goes on when the source changes.
     offset: Option<u32>,
     /// RTMP time of the last message, ms.
@@ -49,18 +49,33 @@ impl PlayLeg {
             return;
         }
         match kind {
-            FrameKind::Audio { codec, ms, .. } => self.audio(now, codec, ms, Some(payload), conn),
-            FrameKind::Lost { ms, duration_ms } => {
-                if let Some((codec, ..)) = &self.pipe {
-                    let codec = *codec;
-                    for at in (0..duration_ms.min(200)).step_by(20) {
-                        self.audio(now, codec, ms.wrapping_add(at), None, conn);
+            FrameKind::Audio { codec, time, .. } => {
+                if self.pipe.as_ref().is_none_or(|pipe| pipe.from() != codec) {
+                    let to = pick_flash(&self.announced, codec);
+                    match Pipe::plan(codec, to, &self.settings.pipe) {
+                        Ok(pipe) => self.pipe = Some(Box::new(pipe)),
+                        Err(error) => {
+                            tracing::error!(session = %self.session, %error, "no way to transcode");
+                            return;
+                        }
                     }
                 }
+                if let Some(pipe) = &mut self.pipe
+                    && pipe.push(time, payload).is_err()
+                {
+                    pipe.conceal(time, time.rate / 50);
+                }
+                self.drain_pipe(now, conn);
+            }
+            FrameKind::Lost { time, ticks } => {
+                if let Some(pipe) = &mut self.pipe {
+                    pipe.conceal(time, ticks);
+                }
+                self.drain_pipe(now, conn);
             }
             FrameKind::Tag { ms } => {
                 let at = self.at(ms);
-                conn.send_audio(now, self.stream, at, &[payload]);
+                conn.send_audio(now, self.stream, at, &[payload], false);
             }
             FrameKind::Video { ms } => {
                 let at = self.at(ms);
@@ -68,40 +83,21 @@ impl PlayLeg {
             }
             FrameKind::Data { ms } => {
                 let at = self.at(ms);
-                conn.send_data(now, self.stream, at, payload);
+                conn.send_data(self.stream, at, payload);
             }
             FrameKind::Digit { .. } | FrameKind::Gone => {}
         }
     }
 
-    fn audio(&mut self, now: Time, codec: CodecId, ms: u32, payload: Option<&[u8]>, conn: &mut Connection) {
-        if !matches!(&self.pipe, Some((from, ..)) if *from == codec) {
-            let to = pick_flash(&self.announced, codec);
-            match Pipe::plan(codec, to, &self.settings.flash_pipe) {
-                Ok(pipe) => self.pipe = Some((codec, to, Box::new(pipe))),
-                Err(error) => {
-                    tracing::error!(session = %self.session, %error, "no way to transcode");
-                    return;
-                }
-            }
-        }
-        let mut at = self.at(ms);
-        let Some((_, to, pipe)) = &mut self.pipe else { return };
-        // What is still in the pipe from before belongs to an earlier time.
-        at = at.wrapping_sub(pipe.depth_ms());
-        match payload {
-            Some(payload) => {
-                if pipe.push(payload).is_err() {
-                    pipe.conceal(20);
-                }
-            }
-            None => pipe.conceal(20),
-        }
-        let (row, mut message) = (codecs::codec(*to), [0u8; MESSAGE]);
-        let Some(tag) = flv_tag(*to) else { return };
-        while let Some((bytes, ticks)) = pipe.next_frame(&mut message) {
-            conn.send_audio(now, self.stream, at, &[&[tag], message.get(..bytes).unwrap_or_default()]);
-            at = at.wrapping_add(ticks * 1_000 / row.rtp_clock);
+    /// Sends every whole frame the pipe holds; RTMP time is that of the media, never that of arrival.
+    fn drain_pipe(&mut self, now: Time, conn: &mut Connection) {
+        let mut message = [0u8; MESSAGE];
+        while let Some(pipe) = &mut self.pipe {
+            let silent = pipe.is_silent_front();
+            let Some(tag) = flv_tag(pipe.to()) else { return };
+            let Some(frame) = pipe.next_frame(&mut message) else { return };
+            let at = self.at((frame.time.as_millis() & u64::from(u32::MAX)) as u32);
+            conn.send_audio(now, self.stream, at, &[&[tag], message.get(..frame.len).unwrap_or_default()], silent);
         }
     }
 

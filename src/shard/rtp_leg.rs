@@ -60,10 +60,9 @@ enum Feed {
     Paced(Box<Playout>),
     /// A jitter buffer or a tone: sent as it comes.
     Straight {
-        from: CodecId,
         pipe: Box<Pipe>,
-        /// Media time of the source when it was last heard, ms.
-        ms: Option<u32>,
+        /// Media time behind the last frame sent, in ticks of what we send.
+        next: Option<u64>,
     },
 }
 
@@ -143,7 +142,7 @@ impl RtpLeg {
             self.foreign += 1;
             return;
         };
-        let is_digit = params.dtmf.is_some_and(|(pt, _)| pt == rtp.payload_type);
+        let is_digit = params.dtmf_receive == Some(rtp.payload_type);
         let known = is_digit || params.receive.iter().any(|(pt, _)| *pt == rtp.payload_type);
         let comfort_noise = rtp.payload_type == 13;
         if !known && !comfort_noise {
@@ -205,7 +204,7 @@ impl RtpLeg {
         let params = self.params.as_ref()?;
         loop {
             match self.jitter.poll(now)? {
-                Out::Frame { payload: bytes, payload_type, time, marker, .. } => {
+                Out::Frame { payload: bytes, payload_type, time, .. } => {
                     let Some((_, codec)) = params.receive.iter().find(|(pt, _)| *pt == payload_type) else { continue };
                     // While a digit is held its own sound is not passed on: it would be heard twice.
                     if self.dtmf_in.is_down() {
@@ -213,12 +212,11 @@ impl RtpLeg {
                     }
                     payload.clear();
                     payload.extend_from_slice(bytes);
-                    return Some(FrameKind::Audio { codec: *codec, ms: wrap_ms(time.as_millis()), marker, bursty: false });
+                    return Some(FrameKind::Audio { codec: *codec, time, bursty: false });
                 }
                 Out::Lost { time, ticks } => {
                     payload.clear();
-                    let duration_ms = u32::try_from(u64::from(ticks) * 1_000 / u64::from(self.clock)).unwrap_or(20);
-                    return Some(FrameKind::Lost { ms: wrap_ms(time.as_millis()), duration_ms });
+                    return Some(FrameKind::Lost { time, ticks });
                 }
             }
         }
@@ -263,8 +261,8 @@ impl RtpLeg {
         }
         let to = params.send.1;
         match kind {
-            FrameKind::Audio { codec, ms, bursty: true, .. } => {
-                if !matches!(&self.feed, Feed::Paced(playout) if playout.codec() == codec) {
+            FrameKind::Audio { codec, time, bursty: true } => {
+                if !matches!(&self.feed, Feed::Paced(playout) if playout.from() == codec) {
                     match Playout::new(codec, to, &self.settings.pipe) {
                         Ok(playout) => self.feed = Feed::Paced(Box::new(playout)),
                         Err(error) => {
@@ -274,19 +272,32 @@ impl RtpLeg {
                     }
                 }
                 if let Feed::Paced(playout) = &mut self.feed {
-                    playout.push(now, ms, payload);
+                    playout.push(now, time, payload);
                 }
             }
-            FrameKind::Audio { codec, ms, marker, bursty: false } => {
-                self.straight(now, codec, to, ms, marker, Some(payload), outbox);
-            }
-            FrameKind::Lost { ms, duration_ms } => {
-                if let Feed::Straight { from, .. } = &self.feed {
-                    let from = *from;
-                    for at in (0..duration_ms.min(200)).step_by(20) {
-                        self.straight(now, from, to, ms.wrapping_add(at), false, None, outbox);
+            FrameKind::Audio { codec, time, bursty: false } => {
+                if !matches!(&self.feed, Feed::Straight { pipe, .. } if pipe.from() == codec) {
+                    match Pipe::plan(codec, to, &self.settings.pipe) {
+                        Ok(pipe) => self.feed = Feed::Straight { pipe: Box::new(pipe), next: None },
+                        Err(error) => {
+                            tracing::error!(leg = %self.leg, %error, "no way to transcode");
+                            return;
+                        }
                     }
                 }
+                if let Feed::Straight { pipe, .. } = &mut self.feed
+                    && pipe.push(time, payload).is_err()
+                {
+                    let frame = time.rate / 50;
+                    pipe.conceal(time, frame);
+                }
+                self.drain_pipe(now, outbox);
+            }
+            FrameKind::Lost { time, ticks } => {
+                if let Feed::Straight { pipe, .. } = &mut self.feed {
+                    pipe.conceal(time, ticks);
+                }
+                self.drain_pipe(now, outbox);
             }
             FrameKind::Digit { digit } => self.send_digit(digit),
             FrameKind::Gone => {
@@ -297,62 +308,26 @@ impl RtpLeg {
         }
     }
 
-    /// Sends what comes from a source that keeps its own pace; `payload` is absent for a lost frame.
-    #[allow(clippy::too_many_arguments, reason = "one frame, taken apart by its kind")]
-    fn straight(
-        &mut self,
-        now: Time,
-        codec: CodecId,
-        to: CodecId,
-        ms: u32,
-        marker: bool,
-        payload: Option<&[u8]>,
-        outbox: &mut Outbox,
-    ) {
-        if !matches!(&self.feed, Feed::Straight { from, .. } if *from == codec) {
-            match Pipe::plan(codec, to, &self.settings.pipe) {
-                Ok(pipe) => self.feed = Feed::Straight { from: codec, pipe: Box::new(pipe), ms: None },
-                Err(error) => {
-                    tracing::error!(leg = %self.leg, %error, "no way to transcode");
-                    return;
-                }
-            }
-        }
-        let Feed::Straight { pipe, ms: heard, .. } = &mut self.feed else { return };
-        // A hole in the source's time is a hole in ours: the timestamp follows the media.
-        if let Some(before) = *heard {
-            let hole = ms.wrapping_sub(before);
-            if (1..60_000).contains(&hole) && (marker || hole > 200) {
-                self.sender.advance(hole * (codecs::codec(to).rtp_clock / 1_000));
-                self.marker = true;
-            }
-        }
-        match payload {
-            Some(payload) => {
-                if pipe.push(payload).is_err() {
-                    pipe.conceal(20);
-                }
-            }
-            None => pipe.conceal(20),
-        }
-        *heard = Some(ms.wrapping_add(pipe.last_ms()));
-        self.drain_pipe(now, outbox);
-    }
-
     /// Sends every whole frame the pipe holds.
     fn drain_pipe(&mut self, now: Time, outbox: &mut Outbox) {
-        let mut frame = [0u8; PACKET];
+        let mut buffer = [0u8; PACKET];
         loop {
-            let Feed::Straight { pipe, .. } = &mut self.feed else { return };
-            let Some((bytes, ticks)) = pipe.next_frame(&mut frame) else { return };
-            let slot = self.dtmf_slot(ticks);
-            match slot {
+            let Feed::Straight { pipe, next } = &mut self.feed else { return };
+            let Some(frame) = pipe.next_frame(&mut buffer) else { return };
+            // A hole in the source's time is a hole in ours: the timestamp follows the media (RFC 3551 §4.1).
+            let hole = next.map_or(0, |n| frame.time.ticks.saturating_sub(n));
+            *next = Some(frame.time.ticks + u64::from(frame.ticks));
+            if hole > u64::from(frame.ticks) * 2 {
+                self.sender.advance(u32::try_from(hole).unwrap_or(0));
+                self.marker = true;
+            }
+            match self.dtmf_slot(frame.ticks) {
                 DtmfSlot::Event(event) => self.send_event(now, event, outbox),
                 DtmfSlot::Idle | DtmfSlot::Gap => {
-                    self.send_audio(now, frame.get(..bytes).unwrap_or_default(), outbox);
+                    self.send_audio(now, buffer.get(..frame.len).unwrap_or_default(), outbox);
                 }
             }
-            self.sender.advance(ticks);
+            self.sender.advance(frame.ticks);
         }
     }
 
@@ -368,7 +343,7 @@ impl RtpLeg {
                 match self.dtmf_slot(ticks) {
                     DtmfSlot::Event(event) => self.send_event(now, event, outbox),
                     DtmfSlot::Idle | DtmfSlot::Gap => match slot {
-                        Slot::Frame { bytes, .. } => self.send_audio(now, frame.get(..bytes).unwrap_or_default(), outbox),
+                        Slot::Frame { len, .. } => self.send_audio(now, frame.get(..len).unwrap_or_default(), outbox),
                         Slot::Empty => self.marker = true,
                     },
                 }
@@ -472,9 +447,4 @@ impl RtpLeg {
             },
         }
     }
-}
-
-/// RTMP time is 32 bits of ms and wraps after 49 days.
-fn wrap_ms(ms: u64) -> u32 {
-    (ms & u64::from(u32::MAX)) as u32
 }

@@ -3,20 +3,19 @@
 use std::time::Duration;
 
 use media::PipeOptions;
+use rtmp::server::ServerConfig;
 
 use crate::config::Config;
 
 /// The same for every shard.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How audio toward SIP is transcoded.
+    /// How audio is transcoded.
     pub(super) pipe: PipeOptions,
-    /// How audio toward clients is transcoded.
-    pub(super) flash_pipe: PipeOptions,
     /// A call without RTP for so long ends.
     pub(super) rtp_timeout: Duration,
     /// RTMP: chunk size, limits, time-outs.
-    pub(super) rtmp: rtmp::server::Config,
+    pub(super) rtmp: ServerConfig,
 }
 
 impl Settings {
@@ -24,20 +23,28 @@ impl Settings {
     pub fn new(config: &Config) -> Settings {
         let media = &config.media;
         let pipe = PipeOptions {
-            narrowband_shortcut: media.narrowband_shortcut,
-            narrowband_to_flash: media.narrowband_to_flash,
+            narrow_decode: media.narrowband_shortcut,
+            narrow_encode: media.narrowband_to_flash,
             quality: media.speex_quality,
             complexity: media.speex_complexity,
-            frame_ms: u32::try_from(media.ptime.as_millis()).unwrap_or(20),
+            ..PipeOptions::default()
         };
         Settings {
-            flash_pipe: PipeOptions { frame_ms: 20, ..pipe },
             pipe,
             rtp_timeout: media.rtp_timeout,
-            rtmp: rtmp::server::Config {
+            rtmp: ServerConfig {
                 chunk_size: config.rtmp.chunk_size,
-                ..rtmp::server::Config::default()
+                handshake_timeout: config.rtmp.handshake_timeout,
+                connect_timeout: config.rtmp.handshake_timeout,
+                keepalive_interval: config.rtmp.ping_interval,
+                silence_timeout: config.rtmp.idle_timeout,
+                limits: rtmp::Limits { video_message: size(config.rtmp.max_message), ..rtmp::Limits::default() },
+                ..ServerConfig::default()
             },
         }
     }
+}
+
+fn size(size: crate::config::Size) -> usize {
+    usize::try_from(size.0).unwrap_or(usize::MAX)
 }

@@ -1,0 +1,117 @@
+//! The generic dialect of streaming tools: `rtmp://HOST/call/TARGET` and `rtmp://HOST/live/NAME`.
+//!
+//! Publishing sends media, playing receives it; there are no commands of its own.
+
+use call::StreamUse;
+use codecs::CodecId;
+use rtmp::server::{Connect, StreamName};
+
+/// What a client's streams mean.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamDialect {
+    stream_use: StreamUse,
+    /// What the URL had between the application and the stream's name: clients differ in where they cut.
+    prefix: String,
+    /// User name and password from the URL of the connection.
+    credentials: Option<(String, String)>,
+}
+
+/// One stream as the client named it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Which application.
+    pub stream_use: StreamUse,
+    /// The whole name, percent-decoded.
+    pub name: String,
+    /// User name and password.
+    pub credentials: Option<(String, String)>,
+}
+
+impl StreamDialect {
+    /// Whether a client speaks it.
+    pub fn matches(connect: &Connect) -> Option<StreamDialect> {
+        let stream_use = match connect.app.as_str() {
+            "call" => StreamUse::Call,
+            "live" => StreamUse::Live,
+            _ => return None,
+        };
+        Some(StreamDialect {
+            stream_use,
+            prefix: connect.instance.clone(),
+            credentials: connect.param("user").map(|user| (user, connect.param("pass").unwrap_or_default())),
+        })
+    }
+
+    /// What a stream's name means. FFmpeg and librtmp cut `call/conference/team` after the second segment,
+    /// others after the first: the name is the whole of it.
+    pub fn stream(&self, name: &StreamName) -> Named {
+        let own = name.decoded();
+        let prefix = self.prefix.trim_matches('/');
+        let whole = match (prefix.is_empty(), own.is_empty()) {
+            (true, _) => own,
+            (false, true) => rtmp::url::percent_decode(prefix),
+            (false, false) => format!("{}/{own}", rtmp::url::percent_decode(prefix)),
+        };
+        let user = name.param("user").map(|user| (user, name.param("pass").unwrap_or_default()));
+        Named { stream_use: self.stream_use, name: whole, credentials: user.or_else(|| self.credentials.clone()) }
+    }
+}
+
+/// The codecs a client says it decodes: the `audioCodecs` mask of `connect` (RTMP 1.0 §7.2.1.1). Speex is
+/// taken as given, as every player since Flash 10 has it.
+pub fn announced(connect: &Connect) -> Vec<CodecId> {
+    const G711_A: u32 = 0x0080;
+    const G711_U: u32 = 0x0100;
+    let mask = connect.object.get("audioCodecs").and_then(|v| v.as_u32()).unwrap_or(0);
+    let mut codecs = vec![CodecId::SpeexWb];
+    if mask & G711_U != 0 {
+        codecs.push(CodecId::Pcmu);
+    }
+    if mask & G711_A != 0 {
+        codecs.push(CodecId::Pcma);
+    }
+    codecs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rtmp::amf::{Value, object};
+
+    fn connect(app: &str, instance: &str, query: &str, mask: f64) -> Connect {
+        Connect {
+            app: app.into(),
+            instance: instance.into(),
+            tc_url: String::new(),
+            query: query.into(),
+            flash_version: String::new(),
+            object_encoding: 0,
+            object: object([("audioCodecs", Value::Number(mask))]),
+            args: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_name_is_whole_wherever_the_client_cuts() {
+        let cut_late = StreamDialect::matches(&connect("call", "conference", "", 0.0)).unwrap();
+        assert_eq!(cut_late.stream(&StreamName::parse("team")).name, "conference/team");
+        let cut_early = StreamDialect::matches(&connect("call", "", "", 0.0)).unwrap();
+        assert_eq!(cut_early.stream(&StreamName::parse("conference/team")).name, "conference/team");
+        assert_eq!(cut_early.stream(&StreamName::parse("sip%3Abob%40host%3A5070")).name, "sip:bob@host:5070");
+        assert!(StreamDialect::matches(&connect("vod", "", "", 0.0)).is_none());
+    }
+
+    #[test]
+    fn credentials_stand_in_either_query() {
+        let d = StreamDialect::matches(&connect("call", "", "user=al%20ice&pass=x", 0.0)).unwrap();
+        assert_eq!(d.stream(&StreamName::parse("echo")).credentials, Some(("al ice".into(), "x".into())));
+        let own = d.stream(&StreamName::parse("echo?user=bob&pass=y"));
+        assert_eq!((own.name.as_str(), own.credentials), ("echo", Some(("bob".into(), "y".into()))));
+    }
+
+    #[test]
+    fn announced_codecs_follow_the_mask() {
+        assert_eq!(announced(&connect("call", "", "", 4071.0)), [CodecId::SpeexWb, CodecId::Pcmu, CodecId::Pcma]);
+        assert_eq!(announced(&connect("call", "", "", 3191.0)), [CodecId::SpeexWb]);
+    }
+}

@@ -1,0 +1,243 @@
+//! Between session descriptions and RTP parameters: the one place that knows both SDP and the codec table.
+
+use std::net::{IpAddr, SocketAddr};
+
+use call::{Audio, pick_answer};
+use codecs::CodecId;
+use sip::Body;
+use sip::sdp::{self, Agreed, Capability, Direction, Prefer, Session};
+
+use crate::shard::RtpParams;
+
+/// The dynamic payload types we offer: those that other gateways use for the same formats.
+const FIRST_DYNAMIC: u8 = 96;
+const EVENT: u8 = 101;
+
+/// A peer's description.
+#[derive(Clone, Debug)]
+pub(super) struct Remote {
+    session: Session,
+}
+
+/// Ours, as sent, with what is behind it.
+#[derive(Clone, Debug)]
+pub(super) struct Local {
+    part: sdp::Local,
+    capabilities: Vec<Capability>,
+    /// The codec of each capability; `None` for telephone-event.
+    codecs: Vec<Option<CodecId>>,
+    session: Session,
+}
+
+/// What our side of a description is made from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    /// The session's identifier, the same for the life of the leg.
+    pub(super) id: u64,
+    /// The address and RTP port the peer is to send to.
+    pub(super) rtp: SocketAddr,
+    /// Audio in a packet unless the peer asks for other, ms.
+    pub(super) ptime_ms: u32,
+    /// Whether digits go as telephone-events.
+    pub(super) dtmf: bool,
+}
+
+impl Remote {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// The SIP status to answer with: 415 for another kind of body, 400 for one that cannot be read.
+    pub(super) fn read(body: &Body) -> Result<Remote, u16> {
+        let kind = body.content_type.split(';').next().unwrap_or_default().trim();
+        if !kind.eq_ignore_ascii_case("application/sdp") {
+            return Err(415);
+        }
+        Session::parse(&body.data).map(|session| Remote { session }).map_err(|_| 400)
+    }
+
+    /// The codecs it names, of those we have, in its order.
+    pub(super) fn codecs(&self) -> Vec<CodecId> {
+        let Some((_, media)) = self.session.first("audio") else { return Vec::new() };
+        media.formats.iter().filter_map(|f| codecs::by_rtp(&f.name, f.clock, f.channels)).collect()
+    }
+}
+
+impl Local {
+    /// An offer of these codecs in this order.
+    pub(super) fn offer(place: Place, order: &[CodecId]) -> Local {
+        let (capabilities, codecs) = capabilities(order, place.dtmf);
+        let part = place.part();
+        let session = sdp::offer(&part, &capabilities);
+        Local { part, capabilities, codecs, session }
+    }
+
+    /// The answer to an offer: the codec that spares transcoding toward the other leg, else the offerer's
+    /// first that we have.
+    ///
+    /// # Errors
+    /// 488 when nothing is in common.
+    pub(super) fn answer(
+        remote: &Remote,
+        place: Place,
+        ours: &[CodecId],
+        other: &Audio,
+    ) -> Result<(Local, RtpParams), u16> {
+        let picked = pick_answer(&remote.codecs(), ours, other).ok_or(488u16)?;
+        let mut order = vec![picked];
+        order.extend(ours.iter().filter(|c| **c != picked));
+        let (capabilities, codecs) = capabilities(&order, place.dtmf);
+        let part = place.part();
+        let answer = sdp::answer(&remote.session, &part, &capabilities, Prefer::Ours).map_err(|_| 488u16)?;
+        let params = params(&answer.agreed, &codecs).ok_or(488u16)?;
+        Ok((Local { part, capabilities, codecs, session: answer.session }, params))
+    }
+
+    /// What the peer's answer to this offer settles.
+    ///
+    /// # Errors
+    /// 488 when it refuses or names nothing that was offered.
+    pub(super) fn accept(&self, remote: &Remote) -> Result<RtpParams, u16> {
+        let agreed = sdp::accept(&self.session, &remote.session, &self.part, &self.capabilities).map_err(|_| 488u16)?;
+        params(&agreed, &self.codecs).ok_or(488)
+    }
+
+    /// The description that comes after this one in the same dialog: its version counts on when it differs.
+    pub(super) fn followed_by(&self, next: Local) -> Local {
+        Local { session: next.session.follow(&self.session), ..next }
+    }
+
+    pub(super) fn to_body(&self) -> Body {
+        Body::sdp(self.session.to_bytes())
+    }
+}
+
+impl Place {
+    fn part(self) -> sdp::Local {
+        sdp::Local {
+            id: self.id,
+            address: self.rtp.ip(),
+            port: self.rtp.port(),
+            rtcp_port: None,
+            rtcp_mux: false,
+            direction: Direction::SendRecv,
+            ptime: Some(self.ptime_ms),
+        }
+    }
+}
+
+/// The codecs as SDP names them, and telephone-event at each of their clocks (RFC 4733 §2.1).
+fn capabilities(order: &[CodecId], dtmf: bool) -> (Vec<Capability>, Vec<Option<CodecId>>) {
+    let mut capabilities = Vec::new();
+    let mut behind = Vec::new();
+    let mut clocks: Vec<u32> = Vec::new();
+    for (n, id) in order.iter().enumerate() {
+        let row = codecs::codec(*id);
+        let dynamic = FIRST_DYNAMIC + u8::try_from(n).unwrap_or(0).min(4);
+        let mut capability = Capability::new(row.rtp_name, row.rtp_clock, dynamic).with_channels(row.rtp_channels);
+        capability.static_pt = row.static_pt;
+        if let Some(fmtp) = row.fmtp {
+            capability = capability.with_fmtp(fmtp);
+        }
+        capabilities.push(capability);
+        behind.push(Some(*id));
+        if !clocks.contains(&row.rtp_clock) {
+            clocks.push(row.rtp_clock);
+        }
+    }
+    // 8 kHz takes the number that everybody expects.
+    clocks.sort_unstable();
+    for (n, clock) in clocks.iter().enumerate().filter(|_| dtmf) {
+        let event = Capability::new("telephone-event", *clock, EVENT + u8::try_from(n).unwrap_or(0)).with_fmtp("0-15");
+        capabilities.push(event);
+        behind.push(None);
+    }
+    (capabilities, behind)
+}
+
+fn params(agreed: &Agreed, behind: &[Option<CodecId>]) -> Option<RtpParams> {
+    let codec = behind.get(agreed.capability).copied().flatten()?;
+    // A held party has no address to send to; its port is kept for the resume.
+    let remote = agreed.remote.as_ref().and_then(sip::Host::ip);
+    let ip = remote.unwrap_or(IpAddr::from([0, 0, 0, 0]));
+    let mut receive = vec![(agreed.receive_pt, codec)];
+    for other in &agreed.others {
+        if let Some(id) = codecs::by_rtp(&other.name, other.clock, other.channels) {
+            receive.push((other.pt, id));
+        }
+    }
+    let rtcp_ip = agreed.remote_rtcp.as_ref().and_then(sip::Host::ip).unwrap_or(ip);
+    Some(RtpParams {
+        remote: SocketAddr::new(ip, agreed.remote_port),
+        rtcp: remote.map(|_| SocketAddr::new(rtcp_ip, agreed.remote_rtcp_port)),
+        send: (agreed.format.pt, codec),
+        receive,
+        dtmf: agreed.event_pt.zip(agreed.receive_event_pt).map(|(pt, _)| (pt, agreed.format.clock)),
+        dtmf_receive: agreed.receive_event_pt,
+        sending: agreed.direction.sends() && remote.is_some(),
+        receiving: agreed.direction.receives(),
+        ptime_ms: agreed.ptime,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use CodecId::{Pcma, Pcmu, SpeexWb};
+
+    fn place() -> Place {
+        Place { id: 7, rtp: "192.0.2.1:20000".parse().unwrap(), ptime_ms: 20, dtmf: true }
+    }
+
+    fn remote(formats: &str, lines: &str) -> Remote {
+        let text = format!(
+            "v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\nm=audio 4000 RTP/AVP {formats}\r\n{lines}"
+        );
+        Remote::read(&Body::sdp(text.into_bytes())).unwrap()
+    }
+
+    #[test]
+    fn an_offer_and_its_answer_settle_the_codec() {
+        let local = Local::offer(place(), &[SpeexWb, Pcmu]);
+        let text = String::from_utf8(local.session.to_bytes()).unwrap();
+        assert!(text.contains("m=audio 20000 RTP/AVP 96 0 101"), "{text}");
+        let params = local.accept(&remote("0 101", "a=rtpmap:101 telephone-event/8000\r\n")).unwrap();
+        assert_eq!(params.send, (0, Pcmu));
+        assert_eq!(params.dtmf, Some((101, 8_000)));
+        assert_eq!(params.remote, "192.0.2.9:4000".parse().unwrap());
+        assert_eq!(params.rtcp, Some("192.0.2.9:4001".parse().unwrap()));
+        assert!(params.sending && params.receiving);
+    }
+
+    #[test]
+    fn an_answer_spares_transcoding_and_keeps_the_numbers() {
+        let offer = remote("8 120 0", "a=rtpmap:120 speex/16000\r\n");
+        let flash = Audio { takes: vec![], sends: Some(SpeexWb) };
+        let (local, params) = Local::answer(&offer, place(), &[SpeexWb, Pcmu, Pcma], &flash).unwrap();
+        assert_eq!(params.send, (120, SpeexWb));
+        let text = String::from_utf8(local.session.to_bytes()).unwrap();
+        assert!(text.contains("m=audio 20000 RTP/AVP 120"), "{text}");
+        let (_, params) = Local::answer(&offer, place(), &[SpeexWb, Pcmu, Pcma], &Audio::default()).unwrap();
+        assert_eq!(params.send, (8, Pcma));
+        assert_eq!(Local::answer(&remote("18", ""), place(), &[Pcmu], &Audio::default()).unwrap_err(), 488);
+    }
+
+    #[test]
+    fn hold_stops_our_sending_and_a_new_version_says_so() {
+        let (first, _) = Local::answer(&remote("0", ""), place(), &[Pcmu], &Audio::default()).unwrap();
+        let (held, params) =
+            Local::answer(&remote("0", "a=sendonly\r\n"), place(), &[Pcmu], &Audio::default()).unwrap();
+        assert!(!params.sending && params.receiving);
+        let next = first.followed_by(held);
+        assert_eq!(next.session.origin.version, first.session.origin.version + 1);
+        assert!(String::from_utf8(next.session.to_bytes()).unwrap().contains("a=recvonly"));
+        let (_, params) = Local::answer(&remote("0", "c=IN IP4 0.0.0.0\r\n"), place(), &[Pcmu], &Audio::default()).unwrap();
+        assert!(!params.sending);
+    }
+
+    #[test]
+    fn other_bodies_and_garbage_get_their_status() {
+        let other = Body { content_type: "text/plain".into(), data: vec![] };
+        assert_eq!(Remote::read(&other).unwrap_err(), 415);
+        assert_eq!(Remote::read(&Body::sdp(b"hello".to_vec())).unwrap_err(), 400);
+    }
+}

@@ -1,0 +1,298 @@
+//! Client sessions: an RTMP connection, the dialect spoken on it, and the streams it carries.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::{EndReason, LegId, Redacted, Rng, SessionId, Time};
+use call::{Intent, Outcome, StreamEvent};
+use codecs::CodecId;
+use rtmp::server::{Connect, Connection, Event as RtmpEvent, StreamName};
+
+use super::command::{Event, FrameKind};
+use super::leg::{Kind, MediaLeg, PublishLeg};
+use super::play::PlayLeg;
+use super::settings::Settings;
+use super::Shard;
+use crate::dialect::{self, StreamDialect};
+
+/// A client whose last stream was ended by the gateway gets so long to leave by itself. Tools that only
+/// publish never look at what we say; closing is how they learn that the call is over.
+const LEAVE: Duration = Duration::from_secs(1);
+
+/// One client connection.
+pub(super) struct Session {
+    pub(super) conn: Connection,
+    peer: SocketAddr,
+    dialect: Option<StreamDialect>,
+    announced: Vec<CodecId>,
+    streams: Vec<Stream>,
+    /// When the gateway closes it.
+    pub(super) close_at: Option<Time>,
+}
+
+/// A stream of a client and the media half made for it. A stream may be published and played at once.
+#[derive(Clone, Copy)]
+struct Stream {
+    id: u32,
+    leg: LegId,
+    publishes: bool,
+    accepted: bool,
+}
+
+/// What a connection brought, without the borrow of its buffer.
+enum Step {
+    Connect(Box<Connect>),
+    Open { stream: u32, name: StreamName, publishes: bool },
+    Close { stream: u32, publishes: bool },
+    Audio { stream: u32, timestamp: u32 },
+    Video { stream: u32, timestamp: u32 },
+    Data { stream: u32, timestamp: u32 },
+    Command(Box<rtmp::server::Call>),
+    Over(EndReason),
+    Nothing,
+}
+
+impl Session {
+    pub(super) fn new(now: Time, peer: SocketAddr, settings: &Arc<Settings>, rng: Rng) -> Session {
+        Session {
+            conn: Connection::new(settings.rtmp.clone(), rng, now),
+            peer,
+            dialect: None,
+            announced: Vec::new(),
+            streams: Vec::new(),
+            close_at: None,
+        }
+    }
+
+    fn find(&self, stream: u32, publishes: bool) -> Option<LegId> {
+        self.streams.iter().find(|s| s.id == stream && s.publishes == publishes).map(|s| s.leg)
+    }
+
+    /// Tells the client about one of its streams.
+    pub(super) fn stream_event(&mut self, now: Time, leg: LegId, event: StreamEvent) {
+        let Some(at) = self.streams.iter().position(|s| s.leg == leg) else { return };
+        let Some(stream) = self.streams.get_mut(at) else { return };
+        let Stream { id, publishes, accepted, .. } = *stream;
+        match event {
+            StreamEvent::Accepted => {
+                stream.accepted = true;
+                if publishes {
+                    self.conn.accept_publish(id);
+                } else {
+                    self.conn.accept_play(id);
+                }
+                return;
+            }
+            StreamEvent::Refused(outcome) if !accepted => {
+                let code = refusal_code(&outcome, publishes);
+                if publishes {
+                    self.conn.reject_publish(id, code, &outcome.line());
+                } else {
+                    self.conn.reject_play(id, code, &outcome.line());
+                }
+            }
+            StreamEvent::Refused(outcome) | StreamEvent::Ended(outcome) => self.ended(id, publishes, &outcome),
+        }
+        self.streams.remove(at);
+        if self.streams.is_empty() {
+            self.close_at.get_or_insert(now + LEAVE);
+        }
+    }
+
+    /// An accepted stream is over: the status of the far end goes into the description.
+    fn ended(&mut self, id: u32, publishes: bool, outcome: &Outcome) {
+        let normal = matches!(outcome.reason, EndReason::HungUp | EndReason::Cancelled | EndReason::DurationLimit);
+        let line = if normal { format!("200 {}", outcome.text) } else { outcome.line() };
+        if !normal {
+            self.conn.send_status(id, "error", "NetStream.Failed", &line);
+        } else if publishes {
+            self.conn.send_status(id, "status", "NetStream.Unpublish.Success", &line);
+        }
+        if !publishes {
+            self.conn.notify_unpublish(id);
+            self.conn.send_status(id, "status", "NetStream.Play.Stop", &line);
+        }
+    }
+}
+
+fn refusal_code(outcome: &Outcome, publishes: bool) -> &'static str {
+    match (outcome.reason, publishes) {
+        (EndReason::Busy, true) => "NetStream.Publish.BadName",
+        (_, true) => "NetStream.Publish.Denied",
+        (EndReason::NotFound, false) => "NetStream.Play.StreamNotFound",
+        (_, false) => "NetStream.Play.Failed",
+    }
+}
+
+impl Shard {
+    /// Takes in what a client's connection has brought, until it has nothing more.
+    pub(super) fn run_session(&mut self, now: Time, id: SessionId) {
+        loop {
+            let mut payload = std::mem::take(&mut self.scratch);
+            payload.clear();
+            let step = match self.sessions.get_mut(&id) {
+                Some(session) => session.next_step(id, &mut payload),
+                None => None,
+            };
+            let over = step.is_none();
+            if let Some(step) = step {
+                self.take_in(now, id, step, &payload);
+            }
+            self.scratch = payload;
+            if over {
+                break;
+            }
+        }
+        self.outbox.flush(id);
+    }
+
+    fn take_in(&mut self, now: Time, id: SessionId, step: Step, payload: &[u8]) {
+        match step {
+            Step::Connect(connect) => self.connected(id, &connect),
+            Step::Open { stream, name, publishes } => self.open_stream(now, id, stream, &name, publishes),
+            Step::Close { stream, publishes } => self.close_stream(now, id, stream, publishes),
+            Step::Audio { stream, timestamp } => self.audio(now, id, stream, timestamp, payload),
+            Step::Video { stream, timestamp } => {
+                if let Some(leg) = self.published(id, stream) {
+                    self.deliver(now, leg, FrameKind::Video { ms: timestamp }, payload);
+                }
+            }
+            Step::Data { stream, timestamp } => {
+                if let Some(leg) = self.published(id, stream) {
+                    self.deliver(now, leg, FrameKind::Data { ms: timestamp }, payload);
+                }
+            }
+            Step::Command(call) => {
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    // The generic dialect has no commands of its own; unknown ones never end a session.
+                    session.conn.reply_default(&call);
+                }
+            }
+            Step::Over(reason) => self.end_session(now, id, reason),
+            Step::Nothing => {}
+        }
+    }
+
+    fn connected(&mut self, id: SessionId, connect: &Connect) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        match dialect::choose(connect) {
+            Ok(dialect) => {
+                session.announced = dialect::announced(connect);
+                session.dialect = Some(dialect);
+                session.conn.accept_connect();
+                tracing::debug!(session = %id, peer = %Redacted(session.peer), app = connect.app, "client connected");
+            }
+            Err(rejected) => {
+                tracing::info!(session = %id, app = connect.app, "client turned away: no such application");
+                session.conn.reject_connect(rejected.code, rejected.description);
+            }
+        }
+    }
+
+    fn open_stream(&mut self, now: Time, id: SessionId, stream: u32, name: &StreamName, publishes: bool) {
+        self.close_stream(now, id, stream, publishes);
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(dialect) = &session.dialect else { return };
+        let named = dialect.stream(name);
+        let announced = session.announced.clone();
+        let kind = if publishes {
+            Kind::Publish(PublishLeg::new(id, stream))
+        } else {
+            Kind::Play(Box::new(PlayLeg::new(id, stream, announced.clone(), self.settings.clone())))
+        };
+        let leg = self.open_half(kind);
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.streams.push(Stream { id: stream, leg, publishes, accepted: false });
+            session.close_at = None;
+        }
+        let dialect::Named { stream_use, name, credentials } = named;
+        self.intend(
+            id,
+            if publishes {
+                Intent::Publish { leg, stream_use, name, credentials }
+            } else {
+                Intent::Play { leg, stream_use, name, credentials, announced }
+            },
+        );
+    }
+
+    /// The client ended a stream, or opens the same one anew.
+    fn close_stream(&mut self, now: Time, id: SessionId, stream: u32, publishes: bool) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(leg) = session.find(stream, publishes) else { return };
+        session.streams.retain(|s| s.leg != leg);
+        self.close_leg(now, leg);
+        self.intend(id, Intent::Close { leg });
+    }
+
+    fn published(&self, id: SessionId, stream: u32) -> Option<LegId> {
+        self.sessions.get(&id).and_then(|s| s.find(stream, true))
+    }
+
+    fn audio(&mut self, now: Time, id: SessionId, stream: u32, timestamp: u32, payload: &[u8]) {
+        let Some(leg) = self.published(id, stream) else { return };
+        let Some((tag, body)) = payload.split_first() else { return };
+        // A tag byte alone carries no data.
+        if body.is_empty() {
+            return;
+        }
+        let codec = codecs::by_flv(tag >> 4);
+        let Some(MediaLeg { kind: Kind::Publish(publish), .. }) = self.legs.get_mut(&leg) else { return };
+        let time = publish.time(timestamp);
+        if publish.codec != Some(codec) {
+            publish.codec = Some(codec);
+            self.intend(id, Intent::StreamCodec { leg, codec });
+        }
+        match codec {
+            Some(codec) => self.deliver(now, leg, FrameKind::Audio { codec, time, bursty: true }, body),
+            None => self.deliver(now, leg, FrameKind::Tag { ms: timestamp }, payload),
+        }
+    }
+
+    /// Forgets a client and everything it carries.
+    pub(super) fn end_session(&mut self, now: Time, id: SessionId, reason: EndReason) {
+        let Some(session) = self.sessions.remove(&id) else { return };
+        for stream in &session.streams {
+            self.close_leg(now, stream.leg);
+        }
+        tracing::debug!(session = %id, reason = reason.label(), "client gone");
+        self.outbox.close_session(id);
+        self.outbox.event(Event::SessionClosed { session: id, reason });
+    }
+}
+
+impl Session {
+    /// The next thing the connection brought; its payload, if any, is copied into `payload`.
+    fn next_step(&mut self, id: SessionId, payload: &mut Vec<u8>) -> Option<Step> {
+        let event = match self.conn.poll_event() {
+            Ok(event) => event?,
+            Err(error) => {
+                tracing::info!(session = %id, peer = %Redacted(self.peer), %error, "client session ended");
+                return Some(Step::Over(EndReason::Malformed));
+            }
+        };
+        Some(match event {
+            RtmpEvent::Connect(connect) => Step::Connect(connect),
+            RtmpEvent::Publish { stream, name, .. } => Step::Open { stream, name, publishes: true },
+            RtmpEvent::Play { stream, name, .. } => Step::Open { stream, name, publishes: false },
+            RtmpEvent::Unpublish { stream } => Step::Close { stream, publishes: true },
+            RtmpEvent::StopPlay { stream } => Step::Close { stream, publishes: false },
+            RtmpEvent::Audio { stream, timestamp, payload: bytes } => {
+                payload.extend_from_slice(bytes);
+                Step::Audio { stream, timestamp }
+            }
+            RtmpEvent::Video { stream, timestamp, payload: bytes } => {
+                payload.extend_from_slice(bytes);
+                Step::Video { stream, timestamp }
+            }
+            RtmpEvent::Data { stream, timestamp, payload: bytes, .. } => {
+                payload.extend_from_slice(bytes);
+                Step::Data { stream, timestamp }
+            }
+            RtmpEvent::Command(call) => Step::Command(call),
+            RtmpEvent::Closed => Step::Over(EndReason::HungUp),
+            _ => Step::Nothing,
+        })
+    }
+}
