@@ -3,4 +3,7 @@
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod dialect;
+pub mod exchange;
 pub mod net;
+pub mod shard;
