@@ -159,6 +159,7 @@ pub async fn run(config: Config, mut signals: Signals) -> Result<(), StartError>
     let exchange = tokio::spawn(exchange_driver::run(exchange_driver::Start {
         exchange,
         clock,
+        rng: rng.fork(),
         udp: sockets.sip_udp,
         gate: sockets.sip_tcp,
         resolver,

@@ -387,6 +387,11 @@ impl Pattern {
         })
     }
 
+    /// The expression as written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
     /// What to dial for `dialled`, or `None` when it does not match: `rewrite` with `$1`, `$2` … filled in,
     /// or `dialled` itself.
     pub fn apply(&self, dialled: &str, rewrite: Option<&str>) -> Option<String> {

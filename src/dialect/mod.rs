@@ -4,7 +4,7 @@
 
 mod stream;
 
-pub use stream::{StreamDialect, announced};
+pub use stream::{Named, StreamDialect, announced};
 
 use rtmp::server::Connect;
 

@@ -187,7 +187,7 @@ impl Exchange {
         let Some(entry) = self.calls.get_mut(&id) else { return };
         let before = std::mem::replace(&mut entry.connected, legs);
         if let Some((a, b)) = before.filter(|_| legs.is_none()) {
-            let members: BTreeSet<LegId> = [a, b].into_iter().flat_map(|l| self.halves(l).all()).collect();
+            let members: BTreeSet<LegId> = [a, b].into_iter().flat_map(|l| self.halves(l).all().collect::<Vec<_>>()).collect();
             let mut out = Vec::new();
             self.wiring.set(id, &members, &BTreeSet::new(), &mut out);
             self.commands(out);

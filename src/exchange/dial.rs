@@ -1,10 +1,11 @@
 //! Where a target leads: to built-ins, streams, registered phones, or out by SIP.
 
-use base::EndReason;
+use base::{EndReason, LegId, Time};
 use call::{Audio, Outcome, RouteTo, Target};
-use sip::{Binding, Host, NameAddr, Uri, auth::Credentials};
+use sip::auth::Credentials;
+use sip::{Binding, Host, NameAddr, Registration, Uri};
 
-use super::{Exchange, Kind, LegId, Trunk};
+use super::{Exchange, Kind, Trunk};
 
 /// One party to be rung.
 #[derive(Clone, Debug)]
@@ -35,7 +36,7 @@ pub(super) type Callees = (Vec<Callee>, Vec<Callee>);
 
 impl Exchange {
     /// Finds who is to be rung for a target. `user` is the caller, when it has shown who it is.
-    pub(super) fn resolve(&self, target: &Target, user: Option<&str>) -> Result<Callees, Outcome> {
+    pub(super) fn resolve(&self, now: Time, target: &Target, user: Option<&str>) -> Result<Callees, Outcome> {
         let one = |callee| Ok((vec![callee], Vec::new()));
         match target {
             Target::Echo => one(Callee::Echo),
@@ -44,28 +45,28 @@ impl Exchange {
             Target::Conference(_) => Err(Outcome::new(EndReason::NotFound)),
             Target::Sip(uri) => {
                 let uri = Uri::parse(uri).map_err(|_| Outcome::from_status(400, "Not a SIP URI"))?;
-                self.resolve_uri(&uri, user)
+                self.resolve_uri(now, &uri, user)
             }
-            Target::User { user: name, domain: None } => self.resolve_user(name),
+            Target::User { user: name, domain: None } => self.resolve_user(now, name),
             Target::User { user: name, domain: Some(domain) } => {
                 let text = format!("sip:{domain}");
                 let uri = Uri::parse(&text).map_err(|_| Outcome::from_status(400, "Not a domain name"))?;
                 let uri = Uri::sip(Some(name), uri.host().clone(), uri.port());
-                self.resolve_uri(&uri, user)
+                self.resolve_uri(now, &uri, user)
             }
-            Target::Number(number) => self.resolve_number(number, user),
+            Target::Number(number) => self.resolve_number(now, number, user),
         }
     }
 
     /// A full URI: ours is looked up here, any other goes out.
-    pub(super) fn resolve_uri(&self, uri: &Uri, user: Option<&str>) -> Result<Callees, Outcome> {
+    pub(super) fn resolve_uri(&self, now: Time, uri: &Uri, user: Option<&str>) -> Result<Callees, Outcome> {
         if self.is_ours(uri) {
             let name = uri.user().ok_or_else(|| Outcome::new(EndReason::NotFound))?;
             return match Target::parse(&name) {
                 // A SIP URI inside a user part would only lead back here.
                 None | Some(Target::Sip(_)) => Err(Outcome::new(EndReason::NotFound)),
-                Some(Target::User { user: name, .. }) => self.resolve_user(&name),
-                Some(target) => self.resolve(&target, user),
+                Some(Target::User { user: name, .. }) => self.resolve_user(now, &name),
+                Some(target) => self.resolve(now, &target, user),
             };
         }
         let callee = SipCallee {
@@ -79,12 +80,14 @@ impl Exchange {
     }
 
     /// A local name: every phone registered under it is rung; else a relayed stream of that name.
-    fn resolve_user(&self, name: &str) -> Result<Callees, Outcome> {
-        let bindings = self.sip.bindings(name);
+    fn resolve_user(&self, now: Time, name: &str) -> Result<Callees, Outcome> {
+        let domain = self.settings.domains.first().and_then(|d| Host::parse(d));
+        let aor = domain.and_then(|host| self.sip.aor(&Uri::sip(Some(name), host, None)));
+        let bindings = aor.map(|aor| self.sip.bindings(now, &aor)).unwrap_or_default();
         if !bindings.is_empty() {
             let ring = |binding: Binding| {
                 Callee::Sip(Box::new(SipCallee {
-                    target: binding.contact.clone(),
+                    target: binding.target.clone(),
                     binding: Some(binding),
                     route: Vec::new(),
                     credentials: None,
@@ -101,8 +104,8 @@ impl Exchange {
     }
 
     /// A number: a local name of that spelling, else the first route that fits.
-    fn resolve_number(&self, number: &str, user: Option<&str>) -> Result<Callees, Outcome> {
-        match self.resolve_user(number) {
+    fn resolve_number(&self, now: Time, number: &str, user: Option<&str>) -> Result<Callees, Outcome> {
+        match self.resolve_user(now, number) {
             Err(outcome) if outcome.reason == EndReason::NotFound => {}
             found => return found,
         }
@@ -157,20 +160,26 @@ impl Exchange {
     }
 
     /// Registers with every trunk that asks for it.
-    pub(super) fn register_trunks(&mut self, now: base::Time) {
+    pub(super) fn register_trunks(&mut self, now: Time) {
         for trunk in &self.settings.clone().trunks {
             let Some(expires) = trunk.register else { continue };
-            let handle = self.sip.register(
+            let registered = self.sip.register(
                 now,
-                sip::Registration {
+                Registration {
                     registrar: trunk.uri.clone(),
-                    aor: trunk.aor.clone(),
+                    aor: NameAddr::new(trunk.aor.clone()),
+                    user: trunk.aor.user().map(|u| u.into_owned()).unwrap_or_default(),
                     credentials: trunk.credentials.clone(),
-                    expires,
+                    expires: u32::try_from(expires.as_secs()).unwrap_or(u32::MAX),
                     route: trunk.route.clone(),
                 },
             );
-            self.registrations.insert(handle, trunk.name.clone());
+            match registered {
+                Ok(handle) => {
+                    self.registrations.insert(handle, trunk.name.clone());
+                }
+                Err(refused) => tracing::error!(trunk = trunk.name, %refused, "cannot register with the trunk"),
+            }
         }
     }
 }

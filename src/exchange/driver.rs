@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
-use base::{ShardId, Time};
+use base::{Rng, ShardId, Time};
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 
@@ -35,6 +35,8 @@ pub(crate) enum Request {
 pub(crate) struct Start {
     pub(crate) exchange: Exchange,
     pub(crate) clock: Clock,
+    /// For the choice among SRV records of equal priority.
+    pub(crate) rng: Rng,
     pub(crate) udp: Vec<UdpSocket>,
     pub(crate) gate: Gate,
     pub(crate) resolver: Resolver,
@@ -46,6 +48,7 @@ pub(crate) struct Start {
 struct Driver {
     exchange: Exchange,
     clock: Clock,
+    rng: Rng,
     transports: Transports,
     resolver: Resolver,
     resolved: mpsc::Sender<(sip::LookupId, Vec<sip::Destination>)>,
@@ -56,7 +59,7 @@ struct Driver {
 
 /// Runs the exchange until its requesters are gone.
 pub(crate) async fn run(start: Start) -> io::Result<()> {
-    let Start { exchange, clock, udp, gate, resolver, shards, mut events, mut requests } =
+    let Start { exchange, clock, rng, udp, gate, resolver, shards, mut events, mut requests } =
         start;
     let (arrivals_tx, mut arrivals) = mpsc::channel(ARRIVALS);
     let (resolved_tx, mut resolved) = mpsc::channel(LOOKUPS);
@@ -64,6 +67,7 @@ pub(crate) async fn run(start: Start) -> io::Result<()> {
     let mut driver = Driver {
         exchange,
         clock,
+        rng,
         transports,
         resolver,
         resolved: resolved_tx,
@@ -129,9 +133,9 @@ impl Driver {
             Arrival::Datagram(source, bytes) => self.exchange.handle_datagram(now, source, &bytes),
             Arrival::Message(source, message) => self.exchange.handle_message(now, source, message),
             Arrival::Connected(conn, writer, remote) => self.transports.connected(conn, writer, remote),
-            Arrival::Closed(conn) => {
+            Arrival::Closed(conn, remote) => {
                 self.transports.closed(conn);
-                self.exchange.handle_connection_closed(now, conn);
+                self.exchange.handle_connection_closed(now, conn, remote);
             }
         }
     }
@@ -175,7 +179,7 @@ impl Driver {
                 match self.transports.send(transport, local, remote, conn, bytes) {
                     Ok(()) => {}
                     Err(SendError::Stuck(conn)) => {
-                        self.exchange.handle_connection_closed(now, conn);
+                        self.exchange.handle_connection_closed(now, conn, remote);
                         self.exchange.handle_send_failed(now, id);
                     }
                     Err(SendError::NoSocket | SendError::Refused) => self.exchange.handle_send_failed(now, id),
@@ -192,9 +196,10 @@ impl Driver {
             return;
         }
         self.lookups += 1;
-        let (resolver, resolved) = (self.resolver.clone(), self.resolved.clone());
+        let (resolver, resolved, clock) = (self.resolver.clone(), self.resolved.clone(), self.clock);
+        let rng = self.rng.fork();
         tokio::spawn(async move {
-            let destinations = super::lookup::locate(&resolver, &uri).await;
+            let destinations = super::lookup::locate(&resolver, &uri, clock, rng).await;
             let _exchange_gone = resolved.send((id, destinations)).await;
         });
     }

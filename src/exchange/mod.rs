@@ -9,6 +9,7 @@ mod dial;
 pub(crate) mod driver;
 mod lookup;
 mod negotiation;
+pub(crate) mod settings;
 mod sip_leg;
 mod stream_leg;
 mod streams;
@@ -80,6 +81,8 @@ pub(crate) struct Settings {
     pub(crate) max_duration: Option<Duration>,
     pub(crate) limits: Limits,
     pub(crate) invite_auth: InviteAuth,
+    /// Whether streams must come with the name and password of a local account.
+    pub(crate) stream_auth: bool,
     /// Local accounts: name and password.
     pub(crate) users: Vec<(String, String)>,
     pub(crate) routes: Routes,
@@ -218,8 +221,8 @@ impl Exchange {
     }
 
     /// A SIP connection ended.
-    pub(crate) fn handle_connection_closed(&mut self, now: Time, conn: ConnId) {
-        self.sip.handle_conn_closed(now, conn);
+    pub(crate) fn handle_connection_closed(&mut self, now: Time, conn: ConnId, remote: SocketAddr) {
+        self.sip.handle_conn_closed(now, conn, remote);
         self.pump(now);
     }
 
@@ -296,17 +299,12 @@ impl Exchange {
         self.outputs.pop_front()
     }
 
-    /// Calls in progress.
-    pub(crate) fn active_calls(&self) -> usize {
-        self.admission.active()
-    }
-
     /// Nothing new is taken in; calls go on until they end or `hang_up_all`.
     pub(crate) fn drain(&mut self, now: Time) {
         self.admission.drain();
         let registrations: Vec<_> = self.registrations.drain().map(|(handle, _)| handle).collect();
         for handle in registrations {
-            self.sip.unregister(now, handle);
+            let _gone = self.sip.unregister(now, handle);
         }
         self.pump(now);
     }

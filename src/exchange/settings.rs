@@ -41,8 +41,8 @@ pub(crate) fn exchange(config: &Config, listening: &Listening, shards: usize) ->
             calls_per_second: config.limits.calls_per_second,
         },
         invite_auth: invite_auth(config),
-        stream_access: stream_access(config),
-        users: config.user.iter().map(|u| (u.name.clone(), u.password.reveal().to_owned())).collect(),
+        stream_auth: stream_auth(config),
+        users: config.user.iter().map(|u| (u.name.clone(), u.password.expose().to_owned())).collect(),
         routes: routes(config)?,
         trunks,
         outbound_proxy: config.sip.outbound_proxy.as_deref().map(|p| uri("sip.outbound_proxy", p)).transpose()?,
@@ -107,7 +107,7 @@ fn invite_auth(config: &Config) -> InviteAuth {
     }
 }
 
-fn stream_access(config: &Config) -> bool {
+fn stream_auth(config: &Config) -> bool {
     match config.rtmp.access {
         Access::Users => true,
         Access::Auto => !config.user.is_empty(),
@@ -121,9 +121,8 @@ fn trunk(trunk: &config::Trunk) -> Result<Trunk, StartError> {
     let user = trunk.username.as_deref().unwrap_or("flashgate");
     let aor = Uri::sip(Some(user), uri.host().clone(), None);
     let credentials = trunk.password.as_ref().map(|password| Credentials {
-        username: user.to_owned(),
-        password: password.reveal().to_owned(),
         realm: trunk.realm.clone(),
+        ..Credentials::new(user, password.expose())
     });
     Ok(Trunk {
         name: trunk.name.clone(),

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use base::{CallId, EndReason, LegId, Redacted, Time};
-use call::{Audio, LegCommand, LegEvent, Outcome, order_offer};
+use call::{Audio, LegCommand, LegEvent, Outcome, Target, order_offer};
 use codecs::CodecId;
-use sip::{Body, CallHandle, Event as SipEvent, Host, Invite, NameAddr, Source, Uri};
+use sip::{Binding, Body, CallHandle, Event as SipEvent, Host, Invite, NameAddr, Scheme, Source, Uri};
 
 use super::dial::SipCallee;
 use super::negotiation::{Local, Place, Remote};
@@ -97,7 +97,7 @@ impl Exchange {
             SipEvent::Info { call, body } => self.info(call, &body),
             SipEvent::Message { request, .. } => {
                 // Text has no listener yet on the stream dialect; the sender is told so (RFC 3428 §7).
-                let _gone = self.sip.respond(now, request, 405);
+                let _gone = self.sip.respond_message(now, request, 405);
             }
             SipEvent::Registered { registration, expires } => {
                 let trunk = self.registrations.get(&registration).map_or("", String::as_str);
@@ -149,8 +149,13 @@ impl Exchange {
         self.by_handle.insert(handle, leg);
         let caller_id = from.uri.user().map(|u| u.into_owned()).unwrap_or_default();
         tracing::info!(%leg, from = %Redacted(&from.uri), to = %Redacted(target), "call comes in by SIP");
-        let resolved = if self.is_ours(target) || user.is_some() || target.is_tel() {
-            self.resolve_request(target, user.as_deref())
+        let resolved = if *target.scheme() == Scheme::Tel {
+            match Target::parse(&target.to_string()) {
+                Some(number) => self.resolve(now, &number, user.as_deref()),
+                None => Err(Outcome::new(EndReason::NotFound)),
+            }
+        } else if self.is_ours(target) || user.is_some() {
+            self.resolve_uri(now, target, user.as_deref())
         } else {
             // We are nobody's open relay.
             Err(Outcome::new(EndReason::NotFound))
@@ -177,8 +182,8 @@ impl Exchange {
         let Some(entry) = self.calls.get(&call) else { return };
         let caller = entry.call.caller();
         let peer = match &callee.binding {
-            Some(binding) => binding.flow.remote.ip(),
-            None => callee.route.first().unwrap_or(&callee.target).host().ip().unwrap_or(self.any_address()),
+            Some(Binding { flow: Some(flow), .. }) => flow.remote.ip(),
+            _ => callee.route.first().unwrap_or(&callee.target).host().ip().unwrap_or(self.any_address()),
         };
         let bind = self.rtp_address(peer);
         let seen_as = self.seen_as(bind, peer);
@@ -189,7 +194,7 @@ impl Exchange {
         invite.credentials = callee.credentials;
         if let Some(binding) = callee.binding {
             if binding.path.is_empty() {
-                invite.flow = Some(binding.flow);
+                invite.flow = binding.flow;
             } else {
                 invite.route = binding.path;
             }
@@ -261,7 +266,7 @@ impl Exchange {
         match taken {
             Ok(()) => self.leg_event(now, leg, LegEvent::Answered),
             Err(_) => {
-                let _gone = self.sip.hang_up(now, call, Some(EndReason::Incompatible));
+                let _gone = self.sip.hang_up(now, call, EndReason::Incompatible);
                 self.by_handle.remove(&call);
                 self.leg_event(now, leg, LegEvent::Refused(Outcome::new(EndReason::Incompatible)));
                 self.drop_leg(leg);
@@ -324,7 +329,7 @@ impl Exchange {
             }
             LegCommand::HangUp(outcome) => {
                 self.by_handle.remove(&handle);
-                self.sip.hang_up(now, handle, Some(outcome.reason))
+                self.sip.hang_up(now, handle, outcome.reason)
             }
         };
         if let Err(refused) = told {
@@ -373,7 +378,7 @@ impl Exchange {
             None => Ok(()),
         };
         if taken.is_err() {
-            let _gone = self.sip.hang_up(now, call, Some(EndReason::Incompatible));
+            let _gone = self.sip.hang_up(now, call, EndReason::Incompatible);
             self.by_handle.remove(&call);
             self.leg_event(now, leg, LegEvent::HungUp(Outcome::new(EndReason::Incompatible)));
             self.drop_leg(leg);
@@ -422,7 +427,9 @@ impl Exchange {
     /// Digits by INFO go the way of digits by RTP.
     fn info(&mut self, call: CallHandle, body: &Body) {
         let Some(leg) = self.by_handle.get(&call).copied() else { return };
-        let Some(digit) = media::dtmf::parse_info(&body.content_type, &body.data) else { return };
+        let relay = body.content_type.to_ascii_lowercase().starts_with("application/dtmf-relay");
+        let Ok(info) = media::parse_info(relay, &body.data) else { return };
+        let digit = info.digit;
         let legs = self.legs.get(&leg).and_then(|l| l.call).and_then(|c| self.calls.get(&c)).and_then(|e| e.connected);
         let other = legs.map(|(a, b)| if a == leg { b } else { a });
         if let Some(other) = other
@@ -448,9 +455,9 @@ impl Exchange {
             self.by_handle.remove(&handle);
             let _gone = if caller {
                 let (status, _) = refusal(&outcome);
-                self.sip.refuse(now, handle, status, None, Vec::new()).or_else(|_| self.sip.hang_up(now, handle, Some(reason)))
+                self.sip.refuse(now, handle, status, None, Vec::new()).or_else(|_| self.sip.hang_up(now, handle, reason))
             } else {
-                self.sip.hang_up(now, handle, Some(reason))
+                self.sip.hang_up(now, handle, reason)
             };
         }
         let event = if handle.is_some() { LegEvent::HungUp(outcome) } else { LegEvent::Refused(outcome) };

@@ -47,6 +47,11 @@ impl Exchange {
         let Some(shard) = self.sessions.get(&session).map(|s| s.shard) else { return };
         self.wiring.add(half, shard);
         let user = match credentials {
+            None if self.settings.stream_auth => {
+                let outcome = Outcome::from_status(401, "User name and password needed: add ?user=NAME&pass=PASSWORD");
+                self.refuse_half(session, half, outcome);
+                return;
+            }
             None => None,
             Some((user, password)) if self.password_is(&user, &password) => Some(user),
             Some(_) => {
@@ -178,7 +183,7 @@ impl Exchange {
         let Some(Leg { kind: Kind::Stream(stream), .. }) = self.legs.get(&leg) else { return };
         let (name, user) = (stream.name.clone(), stream.user.clone());
         let resolved = match Target::parse(&name) {
-            Some(target) => self.resolve(&target, user.as_deref()),
+            Some(target) => self.resolve(now, &target, user.as_deref()),
             None => Err(Outcome::new(EndReason::NotFound)),
         };
         let caller_id = user.unwrap_or_else(|| "flash".to_owned());

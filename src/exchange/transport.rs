@@ -33,7 +33,7 @@ pub(super) enum Arrival {
     /// A connection to `remote` stands; what waited for it can be written.
     Connected(ConnId, mpsc::Sender<Vec<u8>>, SocketAddr),
     /// A connection could not be made or has ended.
-    Closed(ConnId),
+    Closed(ConnId, SocketAddr),
 }
 
 #[derive(Debug)]
@@ -128,9 +128,9 @@ impl Transports {
         let arrivals = self.arrivals.clone();
         tokio::spawn(async move {
             match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(remote)).await {
-                Ok(Ok(stream)) => run_connection(id, stream, writer, queue, arrivals).await,
+                Ok(Ok(stream)) => run_connection(id, stream, remote, writer, queue, arrivals).await,
                 Ok(Err(_)) | Err(_) => {
-                    let _ended = arrivals.send(Arrival::Closed(id)).await;
+                    let _ended = arrivals.send(Arrival::Closed(id, remote)).await;
                 }
             }
         });
@@ -172,12 +172,12 @@ async fn read_datagrams(socket: Arc<UdpSocket>, local: SocketAddr, arrivals: mps
 
 async fn accept(mut gate: Gate, next_conn: Arc<AtomicU64>, arrivals: mpsc::Sender<Arrival>) {
     loop {
-        let (stream, _, permit) = gate.accept().await;
+        let (stream, remote, permit) = gate.accept().await;
         let id = ConnId(next_conn.fetch_add(1, Ordering::Relaxed));
         let arrivals = arrivals.clone();
         tokio::spawn(async move {
             let (writer, queue) = mpsc::channel(WRITE_QUEUE);
-            run_connection(id, stream, writer, queue, arrivals).await;
+            run_connection(id, stream, remote, writer, queue, arrivals).await;
             drop(permit);
         });
     }
@@ -187,13 +187,14 @@ async fn accept(mut gate: Gate, next_conn: Arc<AtomicU64>, arrivals: mpsc::Sende
 async fn run_connection(
     id: ConnId,
     stream: TcpStream,
+    remote: SocketAddr,
     writer: mpsc::Sender<Vec<u8>>,
     queue: mpsc::Receiver<Vec<u8>>,
     arrivals: mpsc::Sender<Arrival>,
 ) {
     // Signalling is small and waits for answers.
     let _best_effort = stream.set_nodelay(true);
-    if let (Ok(local), Ok(remote)) = (stream.local_addr(), stream.peer_addr()) {
+    if let Ok(local) = stream.local_addr() {
         let source = Source { transport: Transport::Tcp, local, remote, conn: Some(id) };
         if arrivals.send(Arrival::Connected(id, writer.clone(), remote)).await.is_ok() {
             let (read, write) = stream.into_split();
@@ -203,7 +204,7 @@ async fn run_connection(
             }
         }
     }
-    let _ended = arrivals.send(Arrival::Closed(id)).await;
+    let _ended = arrivals.send(Arrival::Closed(id, remote)).await;
 }
 
 async fn read_messages(

@@ -1,6 +1,6 @@
 //! Media halves of legs, and the sources that need no network.
 
-use base::{CallId, SessionId, ShardId};
+use base::{CallId, LegId, ShardId};
 use codecs::CodecId;
 use codecs::tone::Tone;
 use media::MediaTime;
@@ -40,10 +40,6 @@ pub(super) enum Kind {
 
 /// A published stream.
 pub(super) struct PublishLeg {
-    /// Whose.
-    pub(super) session: SessionId,
-    /// Its stream id.
-    pub(super) stream: u32,
     /// What was last told of its codec.
     pub(super) codec: Option<Option<CodecId>>,
     /// RTMP time without its wrap, ms.
@@ -51,8 +47,8 @@ pub(super) struct PublishLeg {
 }
 
 impl PublishLeg {
-    pub(super) fn new(session: SessionId, stream: u32) -> PublishLeg {
-        PublishLeg { session, stream, codec: None, time: None }
+    pub(super) fn new() -> PublishLeg {
+        PublishLeg { codec: None, time: None }
     }
 
     /// Media time of an RTMP timestamp, which wraps after 49 days.
@@ -83,14 +79,12 @@ impl MediaLeg {
             return;
         }
         let same = |a: &FrameKind| std::mem::discriminant(a) == std::mem::discriminant(&kind);
-        match self.headers.iter_mut().find(|(k, _)| same(k)) {
-            Some((k, kept)) => {
-                *k = kind;
-                kept.clear();
-                kept.extend_from_slice(payload);
-            }
-            None if self.headers.len() < HEADERS => self.headers.push((kind, payload.to_vec())),
-            None => {}
+        if let Some((k, kept)) = self.headers.iter_mut().find(|(k, _)| same(k)) {
+            *k = kind;
+            kept.clear();
+            kept.extend_from_slice(payload);
+        } else if self.headers.len() < HEADERS {
+            self.headers.push((kind, payload.to_vec()));
         }
     }
 }

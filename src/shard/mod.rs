@@ -88,7 +88,7 @@ impl Shard {
     /// A client connected.
     pub fn handle_accepted(&mut self, now: Time, session: SessionId, peer: SocketAddr) {
         let rng = self.rng.fork();
-        self.sessions.insert(session, Session::new(now, session, peer, &self.settings, rng));
+        self.sessions.insert(session, Session::new(now, peer, &self.settings, rng));
         self.outbox.event(Event::SessionOpened { session, peer });
         self.next_sweep.get_or_insert(now + SESSION_SWEEP);
     }
@@ -363,10 +363,12 @@ impl Shard {
             if rtp.fell_silent(now) {
                 self.outbox.event(Event::RtpSilent { leg });
             }
-            while let Some(digit) = rtp.poll_digit() {
-                self.outbox.event(Event::Digit { leg, digit });
-                self.deliver(now, leg, FrameKind::Digit { digit }, &[]);
-            }
+        }
+        while let Some(MediaLeg { kind: Kind::Rtp(rtp), .. }) = self.legs.get_mut(&leg)
+            && let Some(digit) = rtp.poll_digit()
+        {
+            self.outbox.event(Event::Digit { leg, digit });
+            self.deliver(now, leg, FrameKind::Digit { digit }, &[]);
         }
     }
 

@@ -5,10 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::{LegId, Rng, Time};
-use codecs::CodecId;
-use media::dtmf::{DtmfReceiver, DtmfSender, DtmfSlot};
 use media::{
-    JitterBuffer, Latch, LatchDecision, Out, Pipe, Playout, RTP_HEADER, RtcpEvent, RtcpSession, RtpPacket, RtpReceiver,
+    DtmfReceiver, DtmfSender, DtmfSlot, EventPacket, JitterBuffer, Latch, LatchDecision, Out, Pipe, PipeOptions, Playout, RTP_HEADER, RtcpEvent, RtcpSession, RtpPacket, RtpReceiver,
     RtpSender, SeqUnwrap, Slot, Verdict,
 };
 
@@ -262,9 +260,10 @@ impl RtpLeg {
         let to = params.send.1;
         match kind {
             FrameKind::Audio { codec, time, bursty: true } => {
-                if !matches!(&self.feed, Feed::Paced(playout) if playout.from() == codec) {
-                    match Playout::new(codec, to, &self.settings.pipe) {
-                        Ok(playout) => self.feed = Feed::Paced(Box::new(playout)),
+                if !matches!(&self.feed, Feed::Paced(playout) if playout.pipe().from() == codec) {
+                    let options = PipeOptions { buffer_ms: Playout::BUFFER_MS, ..self.settings.pipe };
+                    match Pipe::plan(codec, to, &options) {
+                        Ok(pipe) => self.feed = Feed::Paced(Box::new(Playout::new(pipe))),
                         Err(error) => {
                             tracing::error!(leg = %self.leg, %error, "no way to transcode");
                             return;
@@ -272,7 +271,8 @@ impl RtpLeg {
                     }
                 }
                 if let Feed::Paced(playout) = &mut self.feed {
-                    playout.push(now, time, payload);
+                    // A message that cannot be read is counted there, and its slots pass in silence.
+                    let _counted = playout.push(now, time, payload);
                 }
             }
             FrameKind::Audio { codec, time, bursty: false } => {
@@ -339,12 +339,12 @@ impl RtpLeg {
             Feed::Paced(playout) => {
                 let mut frame = [0u8; PACKET];
                 // The clock of the stream goes on whatever was there to send.
-                let slot = playout.pull(now, &mut frame);
+                let slot = playout.pull(&mut frame);
                 match self.dtmf_slot(ticks) {
                     DtmfSlot::Event(event) => self.send_event(now, event, outbox),
                     DtmfSlot::Idle | DtmfSlot::Gap => match slot {
                         Slot::Frame { len, .. } => self.send_audio(now, frame.get(..len).unwrap_or_default(), outbox),
-                        Slot::Empty => self.marker = true,
+                        Slot::Silent { .. } => self.marker = true,
                     },
                 }
                 self.sender.advance(ticks);
@@ -383,7 +383,7 @@ impl RtpLeg {
         self.note_sent(now);
     }
 
-    fn send_event(&mut self, now: Time, event: media::dtmf::EventPacket, outbox: &mut Outbox) {
+    fn send_event(&mut self, now: Time, event: EventPacket, outbox: &mut Outbox) {
         let Some((pt, _)) = self.params.as_ref().and_then(|p| p.dtmf) else { return };
         let Some(to) = self.latch.remote() else { return };
         let sender = &mut self.sender;
@@ -442,7 +442,10 @@ impl RtpLeg {
             jitter_ms: rtcp.jitter_ms,
             rtt_ms: rtcp.rtt_ms.unwrap_or(0.0),
             dropped: match &self.feed {
-                Feed::Paced(playout) => playout.stats().dropped,
+                Feed::Paced(playout) => {
+                let stats = playout.stats();
+                stats.overflow_ticks + stats.dropped_ticks
+            }
                 _ => 0,
             },
         }

@@ -197,7 +197,7 @@ impl Shard {
         let named = dialect.stream(name);
         let announced = session.announced.clone();
         let kind = if publishes {
-            Kind::Publish(PublishLeg::new(id, stream))
+            Kind::Publish(PublishLeg::new())
         } else {
             Kind::Play(Box::new(PlayLeg::new(id, stream, announced.clone(), self.settings.clone())))
         };
