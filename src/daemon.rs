@@ -141,9 +141,16 @@ pub async fn run(config: Config, mut signals: Signals) -> Result<(), StartError>
     let workers = usize::from(workers(config.node.workers));
     let exchange_settings = settings::exchange(&config, &listening, workers)?;
     let endpoint = settings::endpoint(&config, &listening, &exchange_settings);
-    let resolver =
-        Resolver::new().map_err(|what| StartError::Config { key: "/etc/resolv.conf".to_owned(), what })?;
-    tracing::info!(name = config.node.name, version = env!("CARGO_PKG_VERSION"), workers, "flashgate starts");
+    let resolver = Resolver::new().map_err(|what| StartError::Config {
+        key: "/etc/resolv.conf".to_owned(),
+        what,
+    })?;
+    tracing::info!(
+        name = config.node.name,
+        version = env!("CARGO_PKG_VERSION"),
+        workers,
+        "flashgate starts"
+    );
     sockets.announce();
 
     let (events_tx, events) = mpsc::channel(EVENTS);
@@ -244,7 +251,12 @@ async fn accept(mut gate: Gate, shards: Vec<ShardHandle>) {
         // The shard's runtime takes the socket over.
         let Ok(stream) = stream.into_std() else { continue };
         let shard = usize::try_from(number).unwrap_or(0) % shards.len().max(1);
-        let accepted = Accepted { session: SessionId(number), stream, peer, permit };
+        let accepted = Accepted {
+            session: SessionId(number),
+            stream,
+            peer,
+            permit,
+        };
         if let Some(handle) = shards.get(shard)
             && handle.messages.try_send(Message::Accepted(accepted)).is_err()
         {
@@ -259,7 +271,10 @@ async fn wait_for_the_end(grace: Duration, signals: &mut Signals, requests: &mps
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     if asked == Asked::Drain {
         let (done, drained) = oneshot::channel();
-        tracing::info!(?grace, "draining: no new calls; a second signal ends those in progress");
+        tracing::info!(
+            ?grace,
+            "draining: no new calls; a second signal ends those in progress"
+        );
         if requests.send(Request::Drain(done)).await.is_err() {
             return;
         }

@@ -27,7 +27,13 @@ pub struct Admission {
 impl Admission {
     /// With a full bucket.
     pub fn new(limits: Limits, now: Time) -> Admission {
-        Admission { limits, active: 0, draining: false, tokens: full(limits), filled: now }
+        Admission {
+            limits,
+            active: 0,
+            draining: false,
+            tokens: full(limits),
+            filled: now,
+        }
     }
 
     /// Takes in a call, or says why not. Each success must be matched by one [`Admission::leave`].
@@ -85,7 +91,13 @@ mod tests {
 
     #[test]
     fn limits_by_number_then_rate_then_drain() {
-        let mut a = Admission::new(Limits { calls: 3, calls_per_second: 2 }, Time::ZERO);
+        let mut a = Admission::new(
+            Limits {
+                calls: 3,
+                calls_per_second: 2,
+            },
+            Time::ZERO,
+        );
         assert_eq!(a.enter(Time::ZERO), Ok(()));
         assert_eq!(a.enter(Time::ZERO), Ok(()));
         assert_eq!(a.enter(Time::from_millis(400)), Err(EndReason::RateLimited));

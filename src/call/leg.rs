@@ -16,12 +16,20 @@ pub struct Outcome {
 impl Outcome {
     /// The outcome for a reason of ours.
     pub fn new(reason: EndReason) -> Outcome {
-        Outcome { reason, status: reason.sip_status(), text: reason.text().to_owned() }
+        Outcome {
+            reason,
+            status: reason.sip_status(),
+            text: reason.text().to_owned(),
+        }
     }
 
     /// The outcome for a final SIP status received from a far end.
     pub fn from_status(status: u16, text: &str) -> Outcome {
-        Outcome { reason: EndReason::from_sip_status(status), status, text: text.to_owned() }
+        Outcome {
+            reason: EndReason::from_sip_status(status),
+            status,
+            text: text.to_owned(),
+        }
     }
 
     /// `486 Busy Here`, as clients show it.

@@ -110,7 +110,11 @@ impl Call {
 
     /// All legs that have not left.
     pub fn legs(&self) -> impl Iterator<Item = LegId> + '_ {
-        let callees = self.callees.iter().filter(|(_, s)| *s != CalleeState::Gone).map(|(l, _)| *l);
+        let callees = self
+            .callees
+            .iter()
+            .filter(|(_, s)| *s != CalleeState::Gone)
+            .map(|(l, _)| *l);
         std::iter::once(self.caller).chain(callees)
     }
 
@@ -142,8 +146,13 @@ impl Call {
         }
         let answered = self.state == CallState::Up;
         self.end_callees(&outcome);
-        let tell = if answered { LegCommand::HangUp } else { LegCommand::Refuse };
-        self.actions.push(Action::Tell(self.caller, tell(outcome.clone())));
+        let tell = if answered {
+            LegCommand::HangUp
+        } else {
+            LegCommand::Refuse
+        };
+        self.actions
+            .push(Action::Tell(self.caller, tell(outcome.clone())));
         self.end(outcome);
     }
 
@@ -158,7 +167,11 @@ impl Call {
             return;
         }
         self.deadline = None;
-        let reason = if self.state == CallState::Up { EndReason::DurationLimit } else { EndReason::NoAnswer };
+        let reason = if self.state == CallState::Up {
+            EndReason::DurationLimit
+        } else {
+            EndReason::NoAnswer
+        };
         self.hang_up(Outcome::new(reason));
     }
 
@@ -192,7 +205,10 @@ impl Call {
         if self.state == CallState::Up {
             // A fork that answers too late is sent home.
             self.set(leg, CalleeState::Gone);
-            self.actions.push(Action::Tell(leg, LegCommand::HangUp(Outcome::new(EndReason::Cancelled))));
+            self.actions.push(Action::Tell(
+                leg,
+                LegCommand::HangUp(Outcome::new(EndReason::Cancelled)),
+            ));
             return;
         }
         self.state = CallState::Up;
@@ -211,12 +227,15 @@ impl Call {
     }
 
     fn callee_left(&mut self, leg: LegId, outcome: Outcome) {
-        let Some(state) = self.callees.iter().find(|(l, _)| *l == leg).map(|(_, s)| *s) else { return };
+        let Some(state) = self.callees.iter().find(|(l, _)| *l == leg).map(|(_, s)| *s) else {
+            return;
+        };
         self.set(leg, CalleeState::Gone);
         match state {
             CalleeState::Gone => {}
             CalleeState::Up => {
-                self.actions.push(Action::Tell(self.caller, LegCommand::HangUp(outcome.clone())));
+                self.actions
+                    .push(Action::Tell(self.caller, LegCommand::HangUp(outcome.clone())));
                 self.end(outcome);
             }
             CalleeState::Trying => {
@@ -225,15 +244,23 @@ impl Call {
                     self.actions.push(Action::Disconnect(self.caller, leg));
                 }
                 let declined_by_all = outcome.status >= 600;
-                if self.best_refusal.as_ref().is_none_or(|b| outcome.weight() > b.weight()) {
+                if self
+                    .best_refusal
+                    .as_ref()
+                    .is_none_or(|b| outcome.weight() > b.weight())
+                {
                     self.best_refusal = Some(outcome);
                 }
                 if declined_by_all {
                     self.end_callees(&Outcome::new(EndReason::Cancelled));
                 }
                 if self.callees.iter().all(|(_, s)| *s == CalleeState::Gone) {
-                    let outcome = self.best_refusal.take().unwrap_or_else(|| Outcome::new(EndReason::Unavailable));
-                    self.actions.push(Action::Tell(self.caller, LegCommand::Refuse(outcome.clone())));
+                    let outcome = self
+                        .best_refusal
+                        .take()
+                        .unwrap_or_else(|| Outcome::new(EndReason::Unavailable));
+                    self.actions
+                        .push(Action::Tell(self.caller, LegCommand::Refuse(outcome.clone())));
                     self.end(outcome);
                 }
             }
@@ -241,10 +268,18 @@ impl Call {
     }
 
     fn caller_left(&mut self, outcome: Outcome) {
-        let told = if self.state == CallState::Up { outcome.clone() } else { Outcome::new(EndReason::Cancelled) };
+        let told = if self.state == CallState::Up {
+            outcome.clone()
+        } else {
+            Outcome::new(EndReason::Cancelled)
+        };
         self.end_callees(&told);
         // A plain hang-up before the answer is a cancelled call; any other reason stands as it is.
-        self.end(if outcome.reason == EndReason::HungUp { told } else { outcome });
+        self.end(if outcome.reason == EndReason::HungUp {
+            told
+        } else {
+            outcome
+        });
     }
 
     /// Tells every callee that is still being rung to stop.
@@ -252,7 +287,8 @@ impl Call {
         for (leg, state) in &mut self.callees {
             if *state == CalleeState::Trying {
                 *state = CalleeState::Gone;
-                self.actions.push(Action::Tell(*leg, LegCommand::HangUp(outcome.clone())));
+                self.actions
+                    .push(Action::Tell(*leg, LegCommand::HangUp(outcome.clone())));
             }
         }
     }
@@ -261,7 +297,8 @@ impl Call {
         for (leg, state) in &mut self.callees {
             if *state != CalleeState::Gone {
                 *state = CalleeState::Gone;
-                self.actions.push(Action::Tell(*leg, LegCommand::HangUp(outcome.clone())));
+                self.actions
+                    .push(Action::Tell(*leg, LegCommand::HangUp(outcome.clone())));
             }
         }
         if let Some(leg) = self.connected.take() {
@@ -292,7 +329,10 @@ mod tests {
     const C: LegId = LegId(3);
 
     fn call(callees: &[LegId]) -> Call {
-        let ring = Ring { timeout: Duration::from_secs(60), max_duration: Some(Duration::from_secs(3_600)) };
+        let ring = Ring {
+            timeout: Duration::from_secs(60),
+            max_duration: Some(Duration::from_secs(3_600)),
+        };
         let mut call = Call::new(CallId(1), A, ring, Time::ZERO);
         callees.iter().for_each(|l| call.add_callee(*l));
         call
@@ -310,7 +350,10 @@ mod tests {
     #[test]
     fn ring_answer_hang_up() {
         let mut c = call(&[B]);
-        assert_eq!(step(&mut c, B, LegEvent::Ringing), [Action::Tell(A, LegCommand::Ring)]);
+        assert_eq!(
+            step(&mut c, B, LegEvent::Ringing),
+            [Action::Tell(A, LegCommand::Ring)]
+        );
         assert_eq!(step(&mut c, B, LegEvent::Ringing), []);
         assert_eq!(
             step(&mut c, B, LegEvent::Answered),
@@ -319,7 +362,11 @@ mod tests {
         let end = out(EndReason::HungUp);
         assert_eq!(
             step(&mut c, B, LegEvent::HungUp(end.clone())),
-            [Action::Tell(A, LegCommand::HangUp(end.clone())), Action::Disconnect(A, B), Action::Ended(end)]
+            [
+                Action::Tell(A, LegCommand::HangUp(end.clone())),
+                Action::Disconnect(A, B),
+                Action::Ended(end)
+            ]
         );
         assert_eq!(c.state(), CallState::Ended);
         assert_eq!(step(&mut c, A, LegEvent::HungUp(out(EndReason::HungUp))), []);
@@ -332,7 +379,11 @@ mod tests {
         let end = out(EndReason::HungUp);
         assert_eq!(
             step(&mut c, A, LegEvent::HungUp(end.clone())),
-            [Action::Tell(B, LegCommand::HangUp(end.clone())), Action::Disconnect(A, B), Action::Ended(end)]
+            [
+                Action::Tell(B, LegCommand::HangUp(end.clone())),
+                Action::Disconnect(A, B),
+                Action::Ended(end)
+            ]
         );
     }
 
@@ -367,17 +418,33 @@ mod tests {
     #[test]
     fn the_most_telling_refusal_reaches_the_caller() {
         let mut c = call(&[B, C]);
-        assert_eq!(step(&mut c, B, LegEvent::Refused(Outcome::from_status(486, "Busy Here"))), []);
+        assert_eq!(
+            step(
+                &mut c,
+                B,
+                LegEvent::Refused(Outcome::from_status(486, "Busy Here"))
+            ),
+            []
+        );
         let actions = step(&mut c, C, LegEvent::Refused(Outcome::from_status(480, "Away")));
         let busy = Outcome::from_status(486, "Busy Here");
-        assert_eq!(actions, [Action::Tell(A, LegCommand::Refuse(busy.clone())), Action::Ended(busy)]);
+        assert_eq!(
+            actions,
+            [
+                Action::Tell(A, LegCommand::Refuse(busy.clone())),
+                Action::Ended(busy)
+            ]
+        );
     }
 
     #[test]
     fn a_global_decline_stops_the_other_forks() {
         let mut c = call(&[B, C]);
         let actions = step(&mut c, B, LegEvent::Refused(Outcome::from_status(603, "Decline")));
-        assert_eq!(actions[0], Action::Tell(C, LegCommand::HangUp(out(EndReason::Cancelled))));
+        assert_eq!(
+            actions[0],
+            Action::Tell(C, LegCommand::HangUp(out(EndReason::Cancelled)))
+        );
         assert!(matches!(&actions[1], Action::Tell(A, LegCommand::Refuse(o)) if o.status == 603));
     }
 
@@ -389,7 +456,10 @@ mod tests {
         let cancelled = out(EndReason::Cancelled);
         assert_eq!(
             actions,
-            [Action::Tell(B, LegCommand::HangUp(cancelled.clone())), Action::Ended(cancelled)]
+            [
+                Action::Tell(B, LegCommand::HangUp(cancelled.clone())),
+                Action::Ended(cancelled)
+            ]
         );
     }
 
@@ -407,8 +477,14 @@ mod tests {
         step(&mut c, B, LegEvent::Answered);
         c.handle_timeout(Time::from_secs(3_700));
         let actions = c.take_actions();
-        assert!(actions.contains(&Action::Tell(B, LegCommand::HangUp(out(EndReason::DurationLimit)))));
-        assert!(actions.contains(&Action::Tell(A, LegCommand::HangUp(out(EndReason::DurationLimit)))));
+        assert!(actions.contains(&Action::Tell(
+            B,
+            LegCommand::HangUp(out(EndReason::DurationLimit))
+        )));
+        assert!(actions.contains(&Action::Tell(
+            A,
+            LegCommand::HangUp(out(EndReason::DurationLimit))
+        )));
         assert_eq!(c.state(), CallState::Ended);
     }
 }

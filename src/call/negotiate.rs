@@ -31,13 +31,20 @@ pub fn order_offer(ours: &[CodecId], other: &Audio) -> Vec<CodecId> {
 /// other leg, else the offerer's first.
 pub fn pick_answer(offered: &[CodecId], ours: &[CodecId], other: &Audio) -> Option<CodecId> {
     let usable = || offered.iter().copied().filter(|c| ours.contains(c));
-    usable().find(|c| other.sends == Some(*c)).or_else(|| usable().find(|c| other.takes.contains(c))).or_else(|| usable().next())
+    usable()
+        .find(|c| other.sends == Some(*c))
+        .or_else(|| usable().find(|c| other.takes.contains(c)))
+        .or_else(|| usable().next())
 }
 
 /// The codec in which a Flash-side player hears a source that comes in `source`: untouched when the player
 /// announced that codec, else Speex, which every Flash player since 10 decodes.
 pub fn pick_flash(announced: &[CodecId], source: CodecId) -> CodecId {
-    if announced.contains(&source) { source } else { CodecId::SpeexWb }
+    if announced.contains(&source) {
+        source
+    } else {
+        CodecId::SpeexWb
+    }
 }
 
 #[cfg(test)]
@@ -49,14 +56,20 @@ mod tests {
 
     #[test]
     fn what_the_other_leg_sends_is_offered_first() {
-        let other = Audio { takes: vec![SpeexWb], sends: Some(Pcma) };
+        let other = Audio {
+            takes: vec![SpeexWb],
+            sends: Some(Pcma),
+        };
         assert_eq!(order_offer(OURS, &other), [Pcma, SpeexWb, Pcmu]);
         assert_eq!(order_offer(OURS, &Audio::default()), OURS);
     }
 
     #[test]
     fn an_answer_avoids_transcoding_then_follows_the_offerer() {
-        let flash = Audio { takes: vec![SpeexWb], sends: Some(SpeexWb) };
+        let flash = Audio {
+            takes: vec![SpeexWb],
+            sends: Some(SpeexWb),
+        };
         assert_eq!(pick_answer(&[Pcmu, SpeexWb], OURS, &flash), Some(SpeexWb));
         assert_eq!(pick_answer(&[Pcma, Pcmu], OURS, &flash), Some(Pcma));
         assert_eq!(pick_answer(&[SpeexNb], OURS, &flash), None);

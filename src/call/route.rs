@@ -29,7 +29,12 @@ pub struct Route {
 impl Route {
     /// A route for targets that match `pattern` in full, for callers whose user name matches `from` (all
     /// authenticated callers when absent); `rewrite` may use the pattern's groups (`$1`).
-    pub fn new(pattern: &str, from: Option<&str>, to: RouteTo, rewrite: Option<&str>) -> Result<Route, RouteError> {
+    pub fn new(
+        pattern: &str,
+        from: Option<&str>,
+        to: RouteTo,
+        rewrite: Option<&str>,
+    ) -> Result<Route, RouteError> {
         let whole = |p: &str| Regex::new(&format!("^(?:{p})$"));
         Ok(Route {
             pattern: whole(pattern)?,
@@ -80,7 +85,10 @@ mod tests {
             Route::new(r"\+?\d+", Some("alice|bob"), to("world"), None).unwrap(),
         ]);
         assert_eq!(routes.find("030123", "x"), Some((&to("de"), "+4930123".into())));
-        assert_eq!(routes.find("+15550100", "alice"), Some((&to("world"), "+15550100".into())));
+        assert_eq!(
+            routes.find("+15550100", "alice"),
+            Some((&to("world"), "+15550100".into()))
+        );
         assert_eq!(routes.find("+15550100", "alicex"), None);
         assert_eq!(routes.find("030123x", "alice"), None);
     }

@@ -39,7 +39,9 @@ impl Target {
         if let Some(target) = built_in(text) {
             return Some(target);
         }
-        let scheme = text.split_once(':').map(|(s, rest)| (s.to_ascii_lowercase(), rest));
+        let scheme = text
+            .split_once(':')
+            .map(|(s, rest)| (s.to_ascii_lowercase(), rest));
         match scheme {
             Some((s, rest)) if s == "sip" || s == "sips" => {
                 return (!rest.is_empty()).then(|| Target::Sip(text.to_owned()));
@@ -54,11 +56,15 @@ impl Target {
             return Some(Target::Number(n));
         }
         match text.rsplit_once('@') {
-            Some((user, domain)) if !user.is_empty() && !domain.is_empty() => {
-                Some(Target::User { user: user.to_owned(), domain: Some(domain.to_owned()) })
-            }
+            Some((user, domain)) if !user.is_empty() && !domain.is_empty() => Some(Target::User {
+                user: user.to_owned(),
+                domain: Some(domain.to_owned()),
+            }),
             Some(_) => None,
-            None => Some(Target::User { user: text.to_owned(), domain: None }),
+            None => Some(Target::User {
+                user: text.to_owned(),
+                domain: None,
+            }),
         }
     }
 }
@@ -73,7 +79,9 @@ fn built_in(text: &str) -> Option<Target> {
     if let Some(room) = text.strip_prefix("conference/").filter(|r| !r.is_empty()) {
         return Some(Target::Conference(room.to_owned()));
     }
-    text.strip_prefix("live/").filter(|n| !n.is_empty()).map(|n| Target::Live(n.to_owned()))
+    text.strip_prefix("live/")
+        .filter(|n| !n.is_empty())
+        .map(|n| Target::Live(n.to_owned()))
 }
 
 /// A telephone number without its visual separators (RFC 3966 §5.1.1), or `None` when it is not one.
@@ -100,14 +108,23 @@ mod tests {
 
     #[test]
     fn each_form_of_the_contract() {
-        let user = |u: &str, d: Option<&str>| Target::User { user: u.into(), domain: d.map(Into::into) };
+        let user = |u: &str, d: Option<&str>| Target::User {
+            user: u.into(),
+            domain: d.map(Into::into),
+        };
         let cases = [
             ("echo", Some(Target::Echo)),
             ("tone", Some(Target::Tone)),
             ("conference/team", Some(Target::Conference("team".into()))),
             ("live/cam 1", Some(Target::Live("cam 1".into()))),
-            ("sip:bob@example.com;transport=tcp", Some(Target::Sip("sip:bob@example.com;transport=tcp".into()))),
-            ("SIPS:bob@example.com", Some(Target::Sip("SIPS:bob@example.com".into()))),
+            (
+                "sip:bob@example.com;transport=tcp",
+                Some(Target::Sip("sip:bob@example.com;transport=tcp".into())),
+            ),
+            (
+                "SIPS:bob@example.com",
+                Some(Target::Sip("SIPS:bob@example.com".into())),
+            ),
             ("alice", Some(user("alice", None))),
             ("alice@example.com", Some(user("alice", Some("example.com")))),
             ("+1 (555) 010-0000", Some(Target::Number("+15550100000".into()))),

@@ -38,7 +38,9 @@ impl StreamDialect {
         Some(StreamDialect {
             stream_use,
             prefix: connect.instance.clone(),
-            credentials: connect.param("user").map(|user| (user, connect.param("pass").unwrap_or_default())),
+            credentials: connect
+                .param("user")
+                .map(|user| (user, connect.param("pass").unwrap_or_default())),
         })
     }
 
@@ -52,8 +54,14 @@ impl StreamDialect {
             (false, true) => rtmp::url::percent_decode(prefix),
             (false, false) => format!("{}/{own}", rtmp::url::percent_decode(prefix)),
         };
-        let user = name.param("user").map(|user| (user, name.param("pass").unwrap_or_default()));
-        Named { stream_use: self.stream_use, name: whole, credentials: user.or_else(|| self.credentials.clone()) }
+        let user = name
+            .param("user")
+            .map(|user| (user, name.param("pass").unwrap_or_default()));
+        Named {
+            stream_use: self.stream_use,
+            name: whole,
+            credentials: user.or_else(|| self.credentials.clone()),
+        }
     }
 }
 
@@ -62,7 +70,11 @@ impl StreamDialect {
 pub fn announced(connect: &Connect) -> Vec<CodecId> {
     const G711_A: u32 = 0x0080;
     const G711_U: u32 = 0x0100;
-    let mask = connect.object.get("audioCodecs").and_then(|v| v.as_u32()).unwrap_or(0);
+    let mask = connect
+        .object
+        .get("audioCodecs")
+        .and_then(|v| v.as_u32())
+        .unwrap_or(0);
     let mut codecs = vec![CodecId::SpeexWb];
     if mask & G711_U != 0 {
         codecs.push(CodecId::Pcmu);
@@ -94,24 +106,44 @@ mod tests {
     #[test]
     fn the_name_is_whole_wherever_the_client_cuts() {
         let cut_late = StreamDialect::matches(&connect("call", "conference", "", 0.0)).unwrap();
-        assert_eq!(cut_late.stream(&StreamName::parse("team")).name, "conference/team");
+        assert_eq!(
+            cut_late.stream(&StreamName::parse("team")).name,
+            "conference/team"
+        );
         let cut_early = StreamDialect::matches(&connect("call", "", "", 0.0)).unwrap();
-        assert_eq!(cut_early.stream(&StreamName::parse("conference/team")).name, "conference/team");
-        assert_eq!(cut_early.stream(&StreamName::parse("sip%3Abob%40host%3A5070")).name, "sip:bob@host:5070");
+        assert_eq!(
+            cut_early.stream(&StreamName::parse("conference/team")).name,
+            "conference/team"
+        );
+        assert_eq!(
+            cut_early
+                .stream(&StreamName::parse("sip%3Abob%40host%3A5070"))
+                .name,
+            "sip:bob@host:5070"
+        );
         assert!(StreamDialect::matches(&connect("vod", "", "", 0.0)).is_none());
     }
 
     #[test]
     fn credentials_stand_in_either_query() {
         let d = StreamDialect::matches(&connect("call", "", "user=al%20ice&pass=x", 0.0)).unwrap();
-        assert_eq!(d.stream(&StreamName::parse("echo")).credentials, Some(("al ice".into(), "x".into())));
+        assert_eq!(
+            d.stream(&StreamName::parse("echo")).credentials,
+            Some(("al ice".into(), "x".into()))
+        );
         let own = d.stream(&StreamName::parse("echo?user=bob&pass=y"));
-        assert_eq!((own.name.as_str(), own.credentials), ("echo", Some(("bob".into(), "y".into()))));
+        assert_eq!(
+            (own.name.as_str(), own.credentials),
+            ("echo", Some(("bob".into(), "y".into())))
+        );
     }
 
     #[test]
     fn announced_codecs_follow_the_mask() {
-        assert_eq!(announced(&connect("call", "", "", 4071.0)), [CodecId::SpeexWb, CodecId::Pcmu, CodecId::Pcma]);
+        assert_eq!(
+            announced(&connect("call", "", "", 4071.0)),
+            [CodecId::SpeexWb, CodecId::Pcmu, CodecId::Pcma]
+        );
         assert_eq!(announced(&connect("call", "", "", 3191.0)), [CodecId::SpeexWb]);
     }
 }

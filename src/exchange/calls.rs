@@ -27,9 +27,8 @@ impl Exchange {
         caller_id: String,
         resolved: Result<(Vec<Callee>, Vec<Callee>), Outcome>,
     ) {
-        let admitted = resolved.and_then(|callees| {
-            self.admission.enter(now).map(|()| callees).map_err(Outcome::new)
-        });
+        let admitted =
+            resolved.and_then(|callees| self.admission.enter(now).map(|()| callees).map_err(Outcome::new));
         let (callees, hunt) = match admitted {
             Ok(callees) => callees,
             Err(outcome) => {
@@ -41,7 +40,10 @@ impl Exchange {
         };
         self.next_call += 1;
         let id = CallId(self.next_call);
-        let ring = Ring { timeout: self.settings.ring_timeout, max_duration: self.settings.max_duration };
+        let ring = Ring {
+            timeout: self.settings.ring_timeout,
+            max_duration: self.settings.max_duration,
+        };
         let entry = CallEntry {
             call: Call::new(id, caller, ring, now),
             hunt: hunt.into(),
@@ -82,8 +84,12 @@ impl Exchange {
 
     /// A leg tells its call something.
     pub(super) fn leg_event(&mut self, now: Time, leg: LegId, event: LegEvent) {
-        let Some(id) = self.legs.get(&leg).and_then(|l| l.call) else { return };
-        let Some(entry) = self.calls.get_mut(&id) else { return };
+        let Some(id) = self.legs.get(&leg).and_then(|l| l.call) else {
+            return;
+        };
+        let Some(entry) = self.calls.get_mut(&id) else {
+            return;
+        };
         // A route's next trunk is tried when this one failed, not when the callee decided.
         if let LegEvent::Refused(outcome) = &event
             && matches!(outcome.status, 408 | 430 | 500..=599)
@@ -103,7 +109,9 @@ impl Exchange {
     /// Carries out what a call wants.
     pub(super) fn act(&mut self, now: Time, id: CallId) {
         loop {
-            let Some(entry) = self.calls.get_mut(&id) else { return };
+            let Some(entry) = self.calls.get_mut(&id) else {
+                return;
+            };
             let actions = entry.call.take_actions();
             if actions.is_empty() {
                 return;
@@ -139,7 +147,9 @@ impl Exchange {
     }
 
     fn ended(&mut self, now: Time, id: CallId, outcome: &Outcome) {
-        let Some(entry) = self.calls.remove(&id) else { return };
+        let Some(entry) = self.calls.remove(&id) else {
+            return;
+        };
         self.admission.leave();
         let talked = entry.call.answered_at().map_or(0, |t| now.since(t).as_secs());
         tracing::info!(
@@ -150,8 +160,12 @@ impl Exchange {
             set_up_ms = entry.call.answered_at().map_or(0, |t| t.since(entry.began).as_millis() as u64),
             "call ended"
         );
-        let left: Vec<LegId> =
-            self.legs.iter().filter(|(_, leg)| leg.call == Some(id)).map(|(leg, _)| *leg).collect();
+        let left: Vec<LegId> = self
+            .legs
+            .iter()
+            .filter(|(_, leg)| leg.call == Some(id))
+            .map(|(leg, _)| *leg)
+            .collect();
         left.into_iter().for_each(|leg| self.drop_leg(leg));
     }
 
@@ -184,10 +198,15 @@ impl Exchange {
 
     /// Lets two legs hear each other, or nobody.
     fn connect(&mut self, id: CallId, legs: Option<(LegId, LegId)>) {
-        let Some(entry) = self.calls.get_mut(&id) else { return };
+        let Some(entry) = self.calls.get_mut(&id) else {
+            return;
+        };
         let before = std::mem::replace(&mut entry.connected, legs);
         if let Some((a, b)) = before.filter(|_| legs.is_none()) {
-            let members: BTreeSet<LegId> = [a, b].into_iter().flat_map(|l| self.halves(l).all().collect::<Vec<_>>()).collect();
+            let members: BTreeSet<LegId> = [a, b]
+                .into_iter()
+                .flat_map(|l| self.halves(l).all().collect::<Vec<_>>())
+                .collect();
             let mut out = Vec::new();
             self.wiring.set(id, &members, &BTreeSet::new(), &mut out);
             self.commands(out);
@@ -201,14 +220,20 @@ impl Exchange {
 
     /// Brings the routes of a call up to date with its legs' media halves.
     pub(super) fn wire(&mut self, id: CallId) {
-        let Some((a, b)) = self.calls.get(&id).and_then(|e| e.connected) else { return };
+        let Some((a, b)) = self.calls.get(&id).and_then(|e| e.connected) else {
+            return;
+        };
         let near = self.halves(a);
         match self.legs.get(&b).map(|l| &l.kind) {
             Some(Kind::Live(name)) => {
                 let name = name.clone();
                 let stream = self.live.entry(name.clone()).or_default();
                 stream.callers.retain(|c| c.leg != a);
-                stream.callers.push(LiveCaller { leg: a, source: near.source, sinks: near.sinks });
+                stream.callers.push(LiveCaller {
+                    leg: a,
+                    source: near.source,
+                    sinks: near.sinks,
+                });
                 self.wire_live(&name, Some(id));
                 return;
             }
@@ -216,10 +241,25 @@ impl Exchange {
             _ => {}
         }
         let echo = matches!(self.legs.get(&b).map(|l| &l.kind), Some(Kind::Echo));
-        let far = if echo { Halves { source: near.source, sinks: Vec::new() } } else { self.halves(b) };
+        let far = if echo {
+            Halves {
+                source: near.source,
+                sinks: Vec::new(),
+            }
+        } else {
+            self.halves(b)
+        };
         let mut wanted = BTreeSet::new();
-        wanted.extend(far.source.iter().flat_map(|from| near.sinks.iter().map(|to| (*from, *to))));
-        wanted.extend(near.source.iter().flat_map(|from| far.sinks.iter().map(|to| (*from, *to))));
+        wanted.extend(
+            far.source
+                .iter()
+                .flat_map(|from| near.sinks.iter().map(|to| (*from, *to))),
+        );
+        wanted.extend(
+            near.source
+                .iter()
+                .flat_map(|from| far.sinks.iter().map(|to| (*from, *to))),
+        );
         let members = near.all().chain(far.all()).collect();
         let mut out = Vec::new();
         self.wiring.set(id, &members, &wanted, &mut out);
@@ -231,7 +271,9 @@ impl Exchange {
         if self.wiring.shard_of(leg).is_some() {
             return;
         }
-        let Some(shard) = near.sinks.first().and_then(|l| self.wiring.shard_of(*l)) else { return };
+        let Some(shard) = near.sinks.first().and_then(|l| self.wiring.shard_of(*l)) else {
+            return;
+        };
         self.wiring.add(leg, shard);
         self.command(shard, Command::OpenTone { leg, call });
     }
@@ -239,12 +281,14 @@ impl Exchange {
     /// The media halves of a leg.
     fn halves(&self, leg: LegId) -> Halves {
         match self.legs.get(&leg).map(|l| &l.kind) {
-            Some(Kind::Sip(_)) if self.wiring.shard_of(leg).is_some() => {
-                Halves { source: Some(leg), sinks: vec![leg] }
-            }
-            Some(Kind::Tone) if self.wiring.shard_of(leg).is_some() => {
-                Halves { source: Some(leg), sinks: Vec::new() }
-            }
+            Some(Kind::Sip(_)) if self.wiring.shard_of(leg).is_some() => Halves {
+                source: Some(leg),
+                sinks: vec![leg],
+            },
+            Some(Kind::Tone) if self.wiring.shard_of(leg).is_some() => Halves {
+                source: Some(leg),
+                sinks: Vec::new(),
+            },
             Some(Kind::Stream(stream)) => Halves {
                 source: stream.publisher.as_ref().map(|p| p.leg),
                 sinks: stream.players.iter().map(|p| p.leg).collect(),

@@ -47,8 +47,14 @@ impl Exchange {
                 let uri = Uri::parse(uri).map_err(|_| Outcome::from_status(400, "Not a SIP URI"))?;
                 self.resolve_uri(now, &uri, user)
             }
-            Target::User { user: name, domain: None } => self.resolve_user(now, name),
-            Target::User { user: name, domain: Some(domain) } => {
+            Target::User {
+                user: name,
+                domain: None,
+            } => self.resolve_user(now, name),
+            Target::User {
+                user: name,
+                domain: Some(domain),
+            } => {
                 let text = format!("sip:{domain}");
                 let uri = Uri::parse(&text).map_err(|_| Outcome::from_status(400, "Not a domain name"))?;
                 let uri = Uri::sip(Some(name), uri.host().clone(), uri.port());
@@ -100,7 +106,11 @@ impl Exchange {
             return Ok((vec![Callee::Live(name.to_owned())], Vec::new()));
         }
         let known = self.settings.users.iter().any(|(user, _)| user == name);
-        Err(Outcome::new(if known { EndReason::Unavailable } else { EndReason::NotFound }))
+        Err(Outcome::new(if known {
+            EndReason::Unavailable
+        } else {
+            EndReason::NotFound
+        }))
     }
 
     /// A number: a local name of that spelling, else the first route that fits.
@@ -111,13 +121,19 @@ impl Exchange {
         }
         // Strangers never reach a trunk, whatever the routes say.
         let Some(user) = user else {
-            let reason = if self.settings.routes.is_empty() { EndReason::NotFound } else { EndReason::Forbidden };
+            let reason = if self.settings.routes.is_empty() {
+                EndReason::NotFound
+            } else {
+                EndReason::Forbidden
+            };
             return Err(Outcome::new(reason));
         };
         let Some((RouteTo::Trunks(names), dialled)) = self.settings.routes.find(number, user) else {
             return Err(Outcome::new(EndReason::NotFound));
         };
-        let trunks = names.iter().filter_map(|n| self.settings.trunks.iter().find(|t| t.name == *n));
+        let trunks = names
+            .iter()
+            .filter_map(|n| self.settings.trunks.iter().find(|t| t.name == *n));
         let mut callees: Vec<Callee> = trunks.map(|trunk| by_trunk(trunk, &dialled)).collect();
         if callees.is_empty() {
             return Err(Outcome::new(EndReason::NotFound));
@@ -129,10 +145,15 @@ impl Exchange {
     /// Whether a URI means this gateway.
     pub(super) fn is_ours(&self, uri: &Uri) -> bool {
         let port = uri.port().unwrap_or(5060);
-        let named = self.settings.domains.iter().any(|d| Host::parse(d).is_some_and(|h| h.matches(uri.host())));
+        let named = self
+            .settings
+            .domains
+            .iter()
+            .any(|d| Host::parse(d).is_some_and(|h| h.matches(uri.host())));
         let ip = uri.host().ip();
         let bound = self.settings.sip_addresses.iter().any(|a| {
-            a.port() == port && ip.is_some_and(|ip| ip == a.ip() || (a.ip().is_unspecified() && ip.is_loopback()))
+            a.port() == port
+                && ip.is_some_and(|ip| ip == a.ip() || (a.ip().is_unspecified() && ip.is_loopback()))
         });
         let public = self.settings.sip_addresses.iter().any(|a| a.port() == port)
             && ip.is_some()
@@ -178,7 +199,9 @@ impl Exchange {
                 Ok(handle) => {
                     self.registrations.insert(handle, trunk.name.clone());
                 }
-                Err(refused) => tracing::error!(trunk = trunk.name, %refused, "cannot register with the trunk"),
+                Err(refused) => {
+                    tracing::error!(trunk = trunk.name, %refused, "cannot register with the trunk")
+                }
             }
         }
     }

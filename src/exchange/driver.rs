@@ -59,8 +59,17 @@ struct Driver {
 
 /// Runs the exchange until its requesters are gone.
 pub(crate) async fn run(start: Start) -> io::Result<()> {
-    let Start { exchange, clock, rng, udp, gate, resolver, shards, mut events, mut requests } =
-        start;
+    let Start {
+        exchange,
+        clock,
+        rng,
+        udp,
+        gate,
+        resolver,
+        shards,
+        mut events,
+        mut requests,
+    } = start;
     let (arrivals_tx, mut arrivals) = mpsc::channel(ARRIVALS);
     let (resolved_tx, mut resolved) = mpsc::channel(LOOKUPS);
     let transports = Transports::start(udp, gate, arrivals_tx)?;
@@ -72,7 +81,10 @@ pub(crate) async fn run(start: Start) -> io::Result<()> {
         resolver,
         resolved: resolved_tx,
         lookups: 0,
-        shards: shards.into_iter().map(|handle| (handle, VecDeque::new())).collect(),
+        shards: shards
+            .into_iter()
+            .map(|handle| (handle, VecDeque::new()))
+            .collect(),
         drained: None,
     };
     let mut arrived = Vec::with_capacity(TURN);
@@ -145,7 +157,7 @@ impl Driver {
         while let Some(output) = self.exchange.poll_output() {
             match output {
                 Output::Shard(shard, command) => self.command(shard, Message::Command(command)),
-                Output::Sip(output) => self.sip(output),
+                Output::Sip(output) => self.sip(*output),
                 Output::Drained => {
                     if let Some(done) = self.drained.take() {
                         let _requester_gone = done.send(());
@@ -164,9 +176,14 @@ impl Driver {
     }
 
     fn command(&mut self, shard: ShardId, message: Message) {
-        let Some((_, backlog)) = self.shards.get_mut(usize::from(shard.0)) else { return };
+        let Some((_, backlog)) = self.shards.get_mut(usize::from(shard.0)) else {
+            return;
+        };
         if backlog.len() >= BACKLOG {
-            tracing::error!(shard = shard.0, "a shard takes no commands: it is stuck; restart the gateway");
+            tracing::error!(
+                shard = shard.0,
+                "a shard takes no commands: it is stuck; restart the gateway"
+            );
             return;
         }
         backlog.push_back(message);
@@ -175,16 +192,21 @@ impl Driver {
     fn sip(&mut self, output: sip::Output) {
         let now = self.clock.now();
         match output {
-            sip::Output::Send { id, transport, local, remote, conn, bytes } => {
-                match self.transports.send(transport, local, remote, conn, bytes) {
-                    Ok(()) => {}
-                    Err(SendError::Stuck(conn)) => {
-                        self.exchange.handle_connection_closed(now, conn, remote);
-                        self.exchange.handle_send_failed(now, id);
-                    }
-                    Err(SendError::NoSocket | SendError::Refused) => self.exchange.handle_send_failed(now, id),
+            sip::Output::Send {
+                id,
+                transport,
+                local,
+                remote,
+                conn,
+                bytes,
+            } => match self.transports.send(transport, local, remote, conn, bytes) {
+                Ok(()) => {}
+                Err(SendError::Stuck(conn)) => {
+                    self.exchange.handle_connection_closed(now, conn, remote);
+                    self.exchange.handle_send_failed(now, id);
                 }
-            }
+                Err(SendError::NoSocket | SendError::Refused) => self.exchange.handle_send_failed(now, id),
+            },
             sip::Output::Lookup { id, uri } => self.look_up(now, id, uri),
             sip::Output::Event(_) => {}
         }

@@ -8,7 +8,9 @@ use crate::net::{Clock, Resolver};
 
 /// Where a URI leads, best first; empty when nowhere.
 pub(super) async fn locate(resolver: &Resolver, uri: &Uri, clock: Clock, rng: Rng) -> Vec<Destination> {
-    let Ok(mut search) = Locate::new(clock.now(), uri, Options::default(), rng) else { return Vec::new() };
+    let Ok(mut search) = Locate::new(clock.now(), uri, Options::default(), rng) else {
+        return Vec::new();
+    };
     loop {
         if let Some(result) = search.poll_result() {
             return result.unwrap_or_default();
@@ -33,22 +35,32 @@ async fn ask(resolver: &Resolver, query: &Query) -> Records {
     match query {
         Query::Naptr(name) => {
             let found = resolver.naptr(name).await.unwrap_or_default();
-            Records::Naptr(found.into_iter().map(|r| Naptr {
-                order: r.order,
-                preference: r.preference,
-                flags: r.flags,
-                service: r.service,
-                replacement: r.replacement,
-            }).collect())
+            Records::Naptr(
+                found
+                    .into_iter()
+                    .map(|r| Naptr {
+                        order: r.order,
+                        preference: r.preference,
+                        flags: r.flags,
+                        service: r.service,
+                        replacement: r.replacement,
+                    })
+                    .collect(),
+            )
         }
         Query::Srv(name) => {
             let found = resolver.srv(name).await.unwrap_or_default();
-            Records::Srv(found.into_iter().map(|r| Srv {
-                priority: r.priority,
-                weight: r.weight,
-                port: r.port,
-                target: r.target,
-            }).collect())
+            Records::Srv(
+                found
+                    .into_iter()
+                    .map(|r| Srv {
+                        priority: r.priority,
+                        weight: r.weight,
+                        port: r.port,
+                        target: r.target,
+                    })
+                    .collect(),
+            )
         }
         Query::A(name) => Records::Addresses(resolver.a(name).await.unwrap_or_default()),
         Query::Aaaa(name) => Records::Addresses(resolver.aaaa(name).await.unwrap_or_default()),

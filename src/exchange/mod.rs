@@ -97,7 +97,7 @@ pub(crate) enum Output {
     /// A shard is to do something.
     Shard(ShardId, Command),
     /// A SIP message is to be sent or a name looked up.
-    Sip(sip::Output),
+    Sip(Box<sip::Output>),
     /// Every call has ended after a drain.
     Drained,
 }
@@ -181,10 +181,16 @@ impl Exchange {
         now: Time,
     ) -> Exchange {
         let mut sip = Endpoint::new(endpoint, rng);
-        sip.set_users(settings.users.iter().map(|(name, password)| sip::User {
-            name: name.clone(),
-            password: password.clone(),
-        }).collect());
+        sip.set_users(
+            settings
+                .users
+                .iter()
+                .map(|(name, password)| sip::User {
+                    name: name.clone(),
+                    password: password.clone(),
+                })
+                .collect(),
+        );
         let mut exchange = Exchange {
             admission: Admission::new(settings.limits, now),
             settings: settings.clone(),
@@ -233,7 +239,12 @@ impl Exchange {
     }
 
     /// A lookup ended; no destination means that it failed.
-    pub(crate) fn handle_resolved(&mut self, now: Time, id: sip::LookupId, destinations: Vec<sip::Destination>) {
+    pub(crate) fn handle_resolved(
+        &mut self,
+        now: Time,
+        id: sip::LookupId,
+        destinations: Vec<sip::Destination>,
+    ) {
         self.sip.handle_resolved(now, id, destinations);
         self.pump(now);
     }
@@ -286,7 +297,11 @@ impl Exchange {
 
     /// When [`Exchange::handle_timeout`] wants to be called.
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
-        let calls = self.calls.values().filter_map(|entry| entry.call.poll_timeout()).min();
+        let calls = self
+            .calls
+            .values()
+            .filter_map(|entry| entry.call.poll_timeout())
+            .min();
         let streams = self.legs.values().filter_map(|leg| match &leg.kind {
             Kind::Stream(stream) => stream.dial_at,
             _ => None,
@@ -319,7 +334,8 @@ impl Exchange {
             self.act(now, id);
         }
         for shard in 0..self.settings.shards {
-            self.outputs.push_back(Output::Shard(ShardId(shard), Command::CloseAll));
+            self.outputs
+                .push_back(Output::Shard(ShardId(shard), Command::CloseAll));
         }
         self.pump(now);
     }
@@ -329,7 +345,7 @@ impl Exchange {
         while let Some(output) = self.sip.poll_output() {
             match output {
                 sip::Output::Event(event) => self.handle_sip(now, event),
-                output => self.outputs.push_back(Output::Sip(output)),
+                output => self.outputs.push_back(Output::Sip(Box::new(output))),
             }
         }
         if self.admission.draining() && self.calls.is_empty() && !self.drained_told {
@@ -348,11 +364,18 @@ impl Exchange {
     }
 
     fn commands(&mut self, commands: Vec<(ShardId, Command)>) {
-        self.outputs.extend(commands.into_iter().map(|(shard, command)| Output::Shard(shard, command)));
+        self.outputs.extend(
+            commands
+                .into_iter()
+                .map(|(shard, command)| Output::Shard(shard, command)),
+        );
     }
 
     /// The shard with the most room.
     fn emptiest_shard(&self) -> ShardId {
-        (0..self.settings.shards.max(1)).map(ShardId).min_by_key(|s| self.wiring.load(*s)).unwrap_or(ShardId(0))
+        (0..self.settings.shards.max(1))
+            .map(ShardId)
+            .min_by_key(|s| self.wiring.load(*s))
+            .unwrap_or(ShardId(0))
     }
 }

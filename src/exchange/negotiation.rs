@@ -52,13 +52,21 @@ impl Remote {
         if !kind.eq_ignore_ascii_case("application/sdp") {
             return Err(415);
         }
-        Session::parse(&body.data).map(|session| Remote { session }).map_err(|_| 400)
+        Session::parse(&body.data)
+            .map(|session| Remote { session })
+            .map_err(|_| 400)
     }
 
     /// The codecs it names, of those we have, in its order.
     pub(super) fn codecs(&self) -> Vec<CodecId> {
-        let Some((_, media)) = self.session.first("audio") else { return Vec::new() };
-        media.formats.iter().filter_map(|f| codecs::by_rtp(&f.name, f.clock, f.channels)).collect()
+        let Some((_, media)) = self.session.first("audio") else {
+            return Vec::new();
+        };
+        media
+            .formats
+            .iter()
+            .filter_map(|f| codecs::by_rtp(&f.name, f.clock, f.channels))
+            .collect()
     }
 }
 
@@ -68,7 +76,12 @@ impl Local {
         let (capabilities, codecs) = capabilities(order, place.dtmf);
         let part = place.part();
         let session = sdp::offer(&part, &capabilities);
-        Local { part, capabilities, codecs, session }
+        Local {
+            part,
+            capabilities,
+            codecs,
+            session,
+        }
     }
 
     /// The answer to an offer: the codec that spares transcoding toward the other leg, else the offerer's
@@ -89,7 +102,15 @@ impl Local {
         let part = place.part();
         let answer = sdp::answer(&remote.session, &part, &capabilities, Prefer::Ours).map_err(|_| 488u16)?;
         let params = params(&answer.agreed, &codecs).ok_or(488u16)?;
-        Ok((Local { part, capabilities, codecs, session: answer.session }, params))
+        Ok((
+            Local {
+                part,
+                capabilities,
+                codecs,
+                session: answer.session,
+            },
+            params,
+        ))
     }
 
     /// What the peer's answer to this offer settles.
@@ -97,13 +118,17 @@ impl Local {
     /// # Errors
     /// 488 when it refuses or names nothing that was offered.
     pub(super) fn accept(&self, remote: &Remote) -> Result<RtpParams, u16> {
-        let agreed = sdp::accept(&self.session, &remote.session, &self.part, &self.capabilities).map_err(|_| 488u16)?;
+        let agreed = sdp::accept(&self.session, &remote.session, &self.part, &self.capabilities)
+            .map_err(|_| 488u16)?;
         params(&agreed, &self.codecs).ok_or(488)
     }
 
     /// The description that comes after this one in the same dialog: its version counts on when it differs.
     pub(super) fn followed_by(&self, next: Local) -> Local {
-        Local { session: next.session.follow(&self.session), ..next }
+        Local {
+            session: next.session.follow(&self.session),
+            ..next
+        }
     }
 
     pub(super) fn to_body(&self) -> Body {
@@ -133,7 +158,8 @@ fn capabilities(order: &[CodecId], dtmf: bool) -> (Vec<Capability>, Vec<Option<C
     for (n, id) in order.iter().enumerate() {
         let row = codecs::codec(*id);
         let dynamic = FIRST_DYNAMIC + u8::try_from(n).unwrap_or(0).min(4);
-        let mut capability = Capability::new(row.rtp_name, row.rtp_clock, dynamic).with_channels(row.rtp_channels);
+        let mut capability =
+            Capability::new(row.rtp_name, row.rtp_clock, dynamic).with_channels(row.rtp_channels);
         capability.static_pt = row.static_pt;
         if let Some(fmtp) = row.fmtp {
             capability = capability.with_fmtp(fmtp);
@@ -147,7 +173,8 @@ fn capabilities(order: &[CodecId], dtmf: bool) -> (Vec<Capability>, Vec<Option<C
     // 8 kHz takes the number that everybody expects.
     clocks.sort_unstable();
     for (n, clock) in clocks.iter().enumerate().filter(|_| dtmf) {
-        let event = Capability::new("telephone-event", *clock, EVENT + u8::try_from(n).unwrap_or(0)).with_fmtp("0-15");
+        let event = Capability::new("telephone-event", *clock, EVENT + u8::try_from(n).unwrap_or(0))
+            .with_fmtp("0-15");
         capabilities.push(event);
         behind.push(None);
     }
@@ -171,7 +198,10 @@ fn params(agreed: &Agreed, behind: &[Option<CodecId>]) -> Option<RtpParams> {
         rtcp: remote.map(|_| SocketAddr::new(rtcp_ip, agreed.remote_rtcp_port)),
         send: (agreed.format.pt, codec),
         receive,
-        dtmf: agreed.event_pt.zip(agreed.receive_event_pt).map(|(pt, _)| (pt, agreed.format.clock)),
+        dtmf: agreed
+            .event_pt
+            .zip(agreed.receive_event_pt)
+            .map(|(pt, _)| (pt, agreed.format.clock)),
         dtmf_receive: agreed.receive_event_pt,
         sending: agreed.direction.sends() && remote.is_some(),
         receiving: agreed.direction.receives(),
@@ -185,7 +215,12 @@ mod tests {
     use CodecId::{Pcma, Pcmu, SpeexWb};
 
     fn place() -> Place {
-        Place { id: 7, rtp: "192.0.2.1:20000".parse().unwrap(), ptime_ms: 20, dtmf: true }
+        Place {
+            id: 7,
+            rtp: "192.0.2.1:20000".parse().unwrap(),
+            ptime_ms: 20,
+            dtmf: true,
+        }
     }
 
     fn remote(formats: &str, lines: &str) -> Remote {
@@ -200,7 +235,9 @@ mod tests {
         let local = Local::offer(place(), &[SpeexWb, Pcmu]);
         let text = String::from_utf8(local.session.to_bytes()).unwrap();
         assert!(text.contains("m=audio 20000 RTP/AVP 96 0 101"), "{text}");
-        let params = local.accept(&remote("0 101", "a=rtpmap:101 telephone-event/8000\r\n")).unwrap();
+        let params = local
+            .accept(&remote("0 101", "a=rtpmap:101 telephone-event/8000\r\n"))
+            .unwrap();
         assert_eq!(params.send, (0, Pcmu));
         assert_eq!(params.dtmf, Some((101, 8_000)));
         assert_eq!(params.remote, "192.0.2.9:4000".parse().unwrap());
@@ -211,32 +248,56 @@ mod tests {
     #[test]
     fn an_answer_spares_transcoding_and_keeps_the_numbers() {
         let offer = remote("8 120 0", "a=rtpmap:120 speex/16000\r\n");
-        let flash = Audio { takes: vec![], sends: Some(SpeexWb) };
+        let flash = Audio {
+            takes: vec![],
+            sends: Some(SpeexWb),
+        };
         let (local, params) = Local::answer(&offer, place(), &[SpeexWb, Pcmu, Pcma], &flash).unwrap();
         assert_eq!(params.send, (120, SpeexWb));
         let text = String::from_utf8(local.session.to_bytes()).unwrap();
         assert!(text.contains("m=audio 20000 RTP/AVP 120"), "{text}");
         let (_, params) = Local::answer(&offer, place(), &[SpeexWb, Pcmu, Pcma], &Audio::default()).unwrap();
         assert_eq!(params.send, (8, Pcma));
-        assert_eq!(Local::answer(&remote("18", ""), place(), &[Pcmu], &Audio::default()).unwrap_err(), 488);
+        assert_eq!(
+            Local::answer(&remote("18", ""), place(), &[Pcmu], &Audio::default()).unwrap_err(),
+            488
+        );
     }
 
     #[test]
     fn hold_stops_our_sending_and_a_new_version_says_so() {
         let (first, _) = Local::answer(&remote("0", ""), place(), &[Pcmu], &Audio::default()).unwrap();
-        let (held, params) =
-            Local::answer(&remote("0", "a=sendonly\r\n"), place(), &[Pcmu], &Audio::default()).unwrap();
+        let (held, params) = Local::answer(
+            &remote("0", "a=sendonly\r\n"),
+            place(),
+            &[Pcmu],
+            &Audio::default(),
+        )
+        .unwrap();
         assert!(!params.sending && params.receiving);
         let next = first.followed_by(held);
         assert_eq!(next.session.origin.version, first.session.origin.version + 1);
-        assert!(String::from_utf8(next.session.to_bytes()).unwrap().contains("a=recvonly"));
-        let (_, params) = Local::answer(&remote("0", "c=IN IP4 0.0.0.0\r\n"), place(), &[Pcmu], &Audio::default()).unwrap();
+        assert!(
+            String::from_utf8(next.session.to_bytes())
+                .unwrap()
+                .contains("a=recvonly")
+        );
+        let (_, params) = Local::answer(
+            &remote("0", "c=IN IP4 0.0.0.0\r\n"),
+            place(),
+            &[Pcmu],
+            &Audio::default(),
+        )
+        .unwrap();
         assert!(!params.sending);
     }
 
     #[test]
     fn other_bodies_and_garbage_get_their_status() {
-        let other = Body { content_type: "text/plain".into(), data: vec![] };
+        let other = Body {
+            content_type: "text/plain".into(),
+            data: vec![],
+        };
         assert_eq!(Remote::read(&other).unwrap_err(), 415);
         assert_eq!(Remote::read(&Body::sdp(b"hello".to_vec())).unwrap_err(), 400);
     }

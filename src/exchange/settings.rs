@@ -13,10 +13,22 @@ use crate::config::{self, Access, Config};
 use crate::daemon::{Listening, StartError};
 
 /// Settings of the exchange.
-pub(crate) fn exchange(config: &Config, listening: &Listening, shards: usize) -> Result<Settings, StartError> {
-    let sip_addresses: Vec<SocketAddr> = listening.sip_udp.iter().chain(&listening.sip_tcp).copied().collect();
+pub(crate) fn exchange(
+    config: &Config,
+    listening: &Listening,
+    shards: usize,
+) -> Result<Settings, StartError> {
+    let sip_addresses: Vec<SocketAddr> = listening
+        .sip_udp
+        .iter()
+        .chain(&listening.sip_tcp)
+        .copied()
+        .collect();
     let mut domains = vec![config.sip.domain.clone()];
-    if sip_addresses.iter().any(|a| a.ip().is_loopback() || a.ip().is_unspecified()) {
+    if sip_addresses
+        .iter()
+        .any(|a| a.ip().is_loopback() || a.ip().is_unspecified())
+    {
         domains.extend(["localhost", "127.0.0.1", "[::1]"].map(str::to_owned));
     }
     let mut rtp_addresses: Vec<IpAddr> = Vec::new();
@@ -25,7 +37,12 @@ pub(crate) fn exchange(config: &Config, listening: &Listening, shards: usize) ->
             rtp_addresses.push(address.ip());
         }
     }
-    let trunks = config.sip.trunk.iter().map(trunk).collect::<Result<Vec<_>, _>>()?;
+    let trunks = config
+        .sip
+        .trunk
+        .iter()
+        .map(trunk)
+        .collect::<Result<Vec<_>, _>>()?;
     Ok(Settings {
         domains,
         sip_addresses,
@@ -42,20 +59,25 @@ pub(crate) fn exchange(config: &Config, listening: &Listening, shards: usize) ->
         },
         invite_auth: invite_auth(config),
         stream_auth: stream_auth(config),
-        users: config.user.iter().map(|u| (u.name.clone(), u.password.expose().to_owned())).collect(),
+        users: config
+            .user
+            .iter()
+            .map(|u| (u.name.clone(), u.password.expose().to_owned()))
+            .collect(),
         routes: routes(config)?,
         trunks,
-        outbound_proxy: config.sip.outbound_proxy.as_deref().map(|p| uri("sip.outbound_proxy", p)).transpose()?,
+        outbound_proxy: config
+            .sip
+            .outbound_proxy
+            .as_deref()
+            .map(|p| uri("sip.outbound_proxy", p))
+            .transpose()?,
         shards: u16::try_from(shards).unwrap_or(1),
     })
 }
 
 /// Settings of the SIP endpoint.
-pub(crate) fn endpoint(
-    config: &Config,
-    listening: &Listening,
-    settings: &Settings,
-) -> EndpointConfig {
+pub(crate) fn endpoint(config: &Config, listening: &Listening, settings: &Settings) -> EndpointConfig {
     let listener = |transport, local: &SocketAddr| {
         let mut listener = Listener::new(transport, *local);
         let shown = match config.node.public_address {
@@ -137,21 +159,33 @@ fn trunk(trunk: &config::Trunk) -> Result<Trunk, StartError> {
 fn routes(config: &Config) -> Result<Routes, StartError> {
     let mut routes = Vec::new();
     for route in &config.route {
-        let from = (!route.from.is_empty())
-            .then(|| route.from.iter().map(|u| regex::escape(u)).collect::<Vec<_>>().join("|"));
+        let from = (!route.from.is_empty()).then(|| {
+            route
+                .from
+                .iter()
+                .map(|u| regex::escape(u))
+                .collect::<Vec<_>>()
+                .join("|")
+        });
         let made = Route::new(
             route.r#match.as_str(),
             from.as_deref(),
             RouteTo::Trunks(route.to.clone()),
             route.rewrite.as_deref(),
         );
-        routes.push(made.map_err(|e| StartError::Config { key: "route.match".to_owned(), what: e.to_string() })?);
+        routes.push(made.map_err(|e| StartError::Config {
+            key: "route.match".to_owned(),
+            what: e.to_string(),
+        })?);
     }
     Ok(Routes::new(routes))
 }
 
 fn uri(key: &str, text: &str) -> Result<Uri, StartError> {
-    Uri::parse(text).map_err(|e| StartError::Config { key: key.to_owned(), what: e.to_string() })
+    Uri::parse(text).map_err(|e| StartError::Config {
+        key: key.to_owned(),
+        what: e.to_string(),
+    })
 }
 
 fn codec(codec: config::Codec) -> CodecId {

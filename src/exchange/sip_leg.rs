@@ -64,7 +64,10 @@ impl SipLeg {
                 takes: vec![params.send.1],
                 sends: Some(params.send.1),
             },
-            (None, Some(remote)) => Audio { takes: remote.codecs(), sends: None },
+            (None, Some(remote)) => Audio {
+                takes: remote.codecs(),
+                sends: None,
+            },
             (None, None) => Audio::default(),
         }
     }
@@ -74,12 +77,24 @@ impl Exchange {
     /// The SIP endpoint tells something.
     pub(super) fn handle_sip(&mut self, now: Time, event: SipEvent) {
         match event {
-            SipEvent::Incoming { call, target, from, source, user, offer, .. } => {
+            SipEvent::Incoming {
+                call,
+                target,
+                from,
+                source,
+                user,
+                offer,
+                ..
+            } => {
                 self.incoming(now, call, &target, &from, source, user, offer);
             }
-            SipEvent::Provisional { call, status, body, .. } => self.provisional(now, call, status, body),
+            SipEvent::Provisional {
+                call, status, body, ..
+            } => self.provisional(now, call, status, body),
             SipEvent::Answered { call, body } => self.answered(now, call, body),
-            SipEvent::Failed { call, status, reason, .. } => {
+            SipEvent::Failed {
+                call, status, reason, ..
+            } => {
                 if let Some(leg) = self.by_handle.remove(&call) {
                     self.leg_event(now, leg, LegEvent::Refused(Outcome::from_status(status, &reason)));
                     self.drop_leg(leg);
@@ -99,13 +114,25 @@ impl Exchange {
                 // Text has no listener yet on the stream dialect; the sender is told so (RFC 3428 §7).
                 let _gone = self.sip.respond_message(now, request, 405);
             }
-            SipEvent::Registered { registration, expires } => {
+            SipEvent::Registered {
+                registration,
+                expires,
+            } => {
                 let trunk = self.registrations.get(&registration).map_or("", String::as_str);
                 tracing::info!(trunk, expires, "registered");
             }
-            SipEvent::RegisterFailed { registration, status, retry } => {
+            SipEvent::RegisterFailed {
+                registration,
+                status,
+                retry,
+            } => {
                 let trunk = self.registrations.get(&registration).map_or("", String::as_str);
-                tracing::warn!(trunk, status, retry, "the trunk refused the registration: check its user name and password");
+                tracing::warn!(
+                    trunk,
+                    status,
+                    retry,
+                    "the trunk refused the registration: check its user name and password"
+                );
             }
             SipEvent::BindingsChanged { aor, bindings } => {
                 tracing::info!(aor = %Redacted(&aor), contacts = bindings.len(), "registration changed");
@@ -115,7 +142,10 @@ impl Exchange {
     }
 
     /// A SIP party calls.
-    #[allow(clippy::too_many_arguments, reason = "the fields of one event, taken apart once")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the fields of one event, taken apart once"
+    )]
     fn incoming(
         &mut self,
         now: Time,
@@ -145,7 +175,13 @@ impl Exchange {
         let leg = self.new_leg();
         let mut sip = SipLeg::new(Some(handle), seen_as, self.settings.codecs.clone());
         sip.remote = remote;
-        self.legs.insert(leg, Leg { call: None, kind: Kind::Sip(Box::new(sip)) });
+        self.legs.insert(
+            leg,
+            Leg {
+                call: None,
+                kind: Kind::Sip(Box::new(sip)),
+            },
+        );
         self.by_handle.insert(handle, leg);
         let caller_id = from.uri.user().map(|u| u.into_owned()).unwrap_or_default();
         tracing::info!(%leg, from = %Redacted(&from.uri), to = %Redacted(target), "call comes in by SIP");
@@ -162,15 +198,24 @@ impl Exchange {
         };
         self.begin(now, leg, caller_id, resolved);
         // A refused caller is gone by now; any other needs its port.
-        let Some(call) = self.legs.get(&leg).and_then(|l| l.call) else { return };
+        let Some(call) = self.legs.get(&leg).and_then(|l| l.call) else {
+            return;
+        };
         let shard = self.emptiest_shard();
         self.wiring.add(leg, shard);
         self.command(shard, Command::OpenRtp { leg, call, ip: bind });
     }
 
     fn must_authenticate(&self, from: &NameAddr, source: Source) -> bool {
-        let claims = from.uri.user().is_some_and(|u| self.settings.users.iter().any(|(n, _)| *n == *u));
-        let from_trunk = self.settings.trunks.iter().any(|t| t.uri.host().ip() == Some(source.remote.ip()));
+        let claims = from
+            .uri
+            .user()
+            .is_some_and(|u| self.settings.users.iter().any(|(n, _)| *n == *u));
+        let from_trunk = self
+            .settings
+            .trunks
+            .iter()
+            .any(|t| t.uri.host().ip() == Some(source.remote.ip()));
         match self.settings.invite_auth {
             InviteAuth::Always => !from_trunk,
             InviteAuth::WhenNeeded => claims && self.is_ours(&from.uri) && !from_trunk,
@@ -179,11 +224,19 @@ impl Exchange {
 
     /// Rings a SIP party: first a port, then the INVITE.
     pub(super) fn ring_sip(&mut self, now: Time, call: CallId, leg: LegId, callee: SipCallee) {
-        let Some(entry) = self.calls.get(&call) else { return };
+        let Some(entry) = self.calls.get(&call) else {
+            return;
+        };
         let caller = entry.call.caller();
         let peer = match &callee.binding {
             Some(Binding { flow: Some(flow), .. }) => flow.remote.ip(),
-            _ => callee.route.first().unwrap_or(&callee.target).host().ip().unwrap_or(self.any_address()),
+            _ => callee
+                .route
+                .first()
+                .unwrap_or(&callee.target)
+                .host()
+                .ip()
+                .unwrap_or(self.any_address()),
         };
         let bind = self.rtp_address(peer);
         let seen_as = self.seen_as(bind, peer);
@@ -201,7 +254,13 @@ impl Exchange {
         }
         let mut sip = SipLeg::new(None, seen_as, order);
         sip.waiting.push_back(Waiting::Invite(Box::new(invite)));
-        self.legs.insert(leg, Leg { call: Some(call), kind: Kind::Sip(Box::new(sip)) });
+        self.legs.insert(
+            leg,
+            Leg {
+                call: Some(call),
+                kind: Kind::Sip(Box::new(sip)),
+            },
+        );
         // Where the caller's media is, so that frames cross no thread.
         let shard = self.media_shard(caller).unwrap_or_else(|| self.emptiest_shard());
         self.wiring.add(leg, shard);
@@ -247,7 +306,9 @@ impl Exchange {
     }
 
     fn provisional(&mut self, now: Time, call: CallHandle, status: u16, body: Option<Body>) {
-        let Some(leg) = self.by_handle.get(&call).copied() else { return };
+        let Some(leg) = self.by_handle.get(&call).copied() else {
+            return;
+        };
         if body.is_some_and(|body| self.take_answer(leg, &body).is_ok()) {
             self.leg_event(now, leg, LegEvent::Progress);
         } else if status != 100 {
@@ -256,7 +317,9 @@ impl Exchange {
     }
 
     fn answered(&mut self, now: Time, call: CallHandle, body: Option<Body>) {
-        let Some(leg) = self.by_handle.get(&call).copied() else { return };
+        let Some(leg) = self.by_handle.get(&call).copied() else {
+            return;
+        };
         let taken = match body {
             Some(body) => self.take_answer(leg, &body),
             // Its description came with a provisional response.
@@ -276,7 +339,9 @@ impl Exchange {
 
     /// Takes in the peer's answer to our offer.
     fn take_answer(&mut self, leg: LegId, body: &Body) -> Result<(), u16> {
-        let Some(sip) = self.sip_leg(leg) else { return Err(488) };
+        let Some(sip) = self.sip_leg(leg) else {
+            return Err(488);
+        };
         let Some(local) = &sip.local else { return Err(488) };
         let remote = Remote::read(body)?;
         let params = local.accept(&remote)?;
@@ -288,7 +353,13 @@ impl Exchange {
 
     fn set_params(&mut self, leg: LegId, params: RtpParams) {
         if let Some(shard) = self.wiring.shard_of(leg) {
-            self.command(shard, Command::Rtp { leg, params: Box::new(params) });
+            self.command(
+                shard,
+                Command::Rtp {
+                    leg,
+                    params: Box::new(params),
+                },
+            );
         }
     }
 
@@ -346,8 +417,12 @@ impl Exchange {
             .map(|callee| self.audio_of(callee))
             .unwrap_or_default();
         let codecs = self.settings.codecs.clone();
-        let Some(place) = self.place(leg) else { return Err(500) };
-        let Some(sip) = self.sip_leg(leg) else { return Err(500) };
+        let Some(place) = self.place(leg) else {
+            return Err(500);
+        };
+        let Some(sip) = self.sip_leg(leg) else {
+            return Err(500);
+        };
         // What was said early stands: an answer may not change between 183 and 200 (RFC 3261 §13.2.1).
         if let Some(local) = &sip.local {
             return Ok(local.to_body());
@@ -370,7 +445,9 @@ impl Exchange {
 
     /// The peer acknowledged; its answer comes now when the offer was ours.
     fn confirmed(&mut self, now: Time, call: CallHandle, body: Option<Body>) {
-        let Some(leg) = self.by_handle.get(&call).copied() else { return };
+        let Some(leg) = self.by_handle.get(&call).copied() else {
+            return;
+        };
         let late = self.sip_leg(leg).is_some_and(|s| s.params.is_none() && s.offered);
         let taken = match body {
             Some(body) => self.take_answer(leg, &body),
@@ -387,7 +464,9 @@ impl Exchange {
 
     /// The peer changes the session: hold, resume, another address or codec.
     fn reoffered(&mut self, now: Time, call: CallHandle, body: Option<Body>) {
-        let Some(leg) = self.by_handle.get(&call).copied() else { return };
+        let Some(leg) = self.by_handle.get(&call).copied() else {
+            return;
+        };
         let codecs = self.settings.codecs.clone();
         let place = self.place(leg);
         let Some(sip) = self.sip_leg(leg) else { return };
@@ -426,11 +505,23 @@ impl Exchange {
 
     /// Digits by INFO go the way of digits by RTP.
     fn info(&mut self, call: CallHandle, body: &Body) {
-        let Some(leg) = self.by_handle.get(&call).copied() else { return };
-        let relay = body.content_type.to_ascii_lowercase().starts_with("application/dtmf-relay");
-        let Ok(info) = media::parse_info(relay, &body.data) else { return };
+        let Some(leg) = self.by_handle.get(&call).copied() else {
+            return;
+        };
+        let relay = body
+            .content_type
+            .to_ascii_lowercase()
+            .starts_with("application/dtmf-relay");
+        let Ok(info) = media::parse_info(relay, &body.data) else {
+            return;
+        };
         let digit = info.digit;
-        let legs = self.legs.get(&leg).and_then(|l| l.call).and_then(|c| self.calls.get(&c)).and_then(|e| e.connected);
+        let legs = self
+            .legs
+            .get(&leg)
+            .and_then(|l| l.call)
+            .and_then(|c| self.calls.get(&c))
+            .and_then(|e| e.connected);
         let other = legs.map(|(a, b)| if a == leg { b } else { a });
         if let Some(other) = other
             && matches!(self.legs.get(&other).map(|l| &l.kind), Some(Kind::Sip(_)))
@@ -455,19 +546,27 @@ impl Exchange {
             self.by_handle.remove(&handle);
             let _gone = if caller {
                 let (status, _) = refusal(&outcome);
-                self.sip.refuse(now, handle, status, None, Vec::new()).or_else(|_| self.sip.hang_up(now, handle, reason))
+                self.sip
+                    .refuse(now, handle, status, None, Vec::new())
+                    .or_else(|_| self.sip.hang_up(now, handle, reason))
             } else {
                 self.sip.hang_up(now, handle, reason)
             };
         }
-        let event = if handle.is_some() { LegEvent::HungUp(outcome) } else { LegEvent::Refused(outcome) };
+        let event = if handle.is_some() {
+            LegEvent::HungUp(outcome)
+        } else {
+            LegEvent::Refused(outcome)
+        };
         self.leg_event(now, leg, event);
         self.drop_leg(leg);
     }
 
     /// What our descriptions for a leg are made from.
     fn place(&self, leg: LegId) -> Option<Place> {
-        let Some(Kind::Sip(sip)) = self.legs.get(&leg).map(|l| &l.kind) else { return None };
+        let Some(Kind::Sip(sip)) = self.legs.get(&leg).map(|l| &l.kind) else {
+            return None;
+        };
         let port = sip.rtp?.port();
         Some(Place {
             id: leg.0 & 0x7FFF_FFFF,
@@ -500,8 +599,17 @@ impl Exchange {
 
     /// The local address to bind RTP on for a peer: of its family.
     fn rtp_address(&self, peer: IpAddr) -> IpAddr {
-        let any = if peer.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
-        self.settings.rtp_addresses.iter().copied().find(|a| a.is_ipv4() == peer.is_ipv4()).unwrap_or(any)
+        let any = if peer.is_ipv4() {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+        } else {
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+        };
+        self.settings
+            .rtp_addresses
+            .iter()
+            .copied()
+            .find(|a| a.is_ipv4() == peer.is_ipv4())
+            .unwrap_or(any)
     }
 
     /// The address a peer is to send to.
@@ -515,8 +623,13 @@ impl Exchange {
 
     /// Stands for a peer whose address is not known before it is looked up.
     fn any_address(&self) -> IpAddr {
-        let v4 = self.settings.rtp_addresses.iter().any(IpAddr::is_ipv4) || self.settings.rtp_addresses.is_empty();
-        if v4 { IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)) } else { IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)) }
+        let v4 =
+            self.settings.rtp_addresses.iter().any(IpAddr::is_ipv4) || self.settings.rtp_addresses.is_empty();
+        if v4 {
+            IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))
+        } else {
+            IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))
+        }
     }
 }
 

@@ -22,10 +22,21 @@ impl Exchange {
     /// A client wants something.
     pub(super) fn handle_intent(&mut self, now: Time, session: SessionId, intent: Intent) {
         match intent {
-            Intent::Publish { leg, stream_use, name, credentials } => {
+            Intent::Publish {
+                leg,
+                stream_use,
+                name,
+                credentials,
+            } => {
                 self.open(now, session, leg, stream_use, name, credentials, None);
             }
-            Intent::Play { leg, stream_use, name, credentials, announced } => {
+            Intent::Play {
+                leg,
+                stream_use,
+                name,
+                credentials,
+                announced,
+            } => {
                 self.open(now, session, leg, stream_use, name, credentials, Some(announced));
             }
             Intent::StreamCodec { leg, codec } => self.codec_known(now, leg, codec),
@@ -33,7 +44,10 @@ impl Exchange {
         }
     }
 
-    #[allow(clippy::too_many_arguments, reason = "the fields of one intent, taken apart once")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the fields of one intent, taken apart once"
+    )]
     fn open(
         &mut self,
         now: Time,
@@ -44,11 +58,14 @@ impl Exchange {
         credentials: Option<(String, String)>,
         plays: Option<Vec<CodecId>>,
     ) {
-        let Some(shard) = self.sessions.get(&session).map(|s| s.shard) else { return };
+        let Some(shard) = self.sessions.get(&session).map(|s| s.shard) else {
+            return;
+        };
         self.wiring.add(half, shard);
         let user = match credentials {
             None if self.settings.stream_auth => {
-                let outcome = Outcome::from_status(401, "User name and password needed: add ?user=NAME&pass=PASSWORD");
+                let outcome =
+                    Outcome::from_status(401, "User name and password needed: add ?user=NAME&pass=PASSWORD");
                 self.refuse_half(session, half, outcome);
                 return;
             }
@@ -60,7 +77,13 @@ impl Exchange {
                 return;
             }
         };
-        let opened = Opened { session, half, name, user, plays };
+        let opened = Opened {
+            session,
+            half,
+            name,
+            user,
+            plays,
+        };
         match stream_use {
             StreamUse::Call => self.open_call(now, opened),
             StreamUse::Live => self.open_live(opened),
@@ -73,7 +96,9 @@ impl Exchange {
     /// call that is not private to the connection which both publishes and plays it; so two tools on one
     /// machine make one call, and two strangers who dial the same target never hear each other.
     fn open_call(&mut self, now: Time, opened: Opened) {
-        let Some(ip) = self.sessions.get(&opened.session).map(|s| s.peer.ip()) else { return };
+        let Some(ip) = self.sessions.get(&opened.session).map(|s| s.peer.ip()) else {
+            return;
+        };
         if Target::parse(&opened.name).is_none() {
             self.refuse_half(opened.session, opened.half, Outcome::new(EndReason::NotFound));
             return;
@@ -83,7 +108,11 @@ impl Exchange {
             stream.name == opened.name
                 && stream.ip == ip
                 && stream.user == opened.user
-                && (if publishing { stream.publisher.is_none() } else { !stream.plays(opened.session) })
+                && (if publishing {
+                    stream.publisher.is_none()
+                } else {
+                    !stream.plays(opened.session)
+                })
         };
         let streams = || {
             self.legs.iter().filter_map(|(leg, l)| match &l.kind {
@@ -91,7 +120,9 @@ impl Exchange {
                 _ => None,
             })
         };
-        let own = streams().find(|(_, s)| s.has_session(opened.session)).map(|(leg, _)| leg);
+        let own = streams()
+            .find(|(_, s)| s.has_session(opened.session))
+            .map(|(leg, _)| leg);
         let joined = own.or_else(|| streams().find(|(_, s)| !s.is_private()).map(|(leg, _)| leg));
         let (session, half) = (opened.session, opened.half);
         let leg = joined.unwrap_or_else(|| {
@@ -113,8 +144,18 @@ impl Exchange {
         {
             call = entry.call;
             match opened.plays {
-                None => stream.publisher = Some(Publisher { session, leg: half, codec: None }),
-                Some(announced) => stream.players.push(Player { session, leg: half, announced }),
+                None => {
+                    stream.publisher = Some(Publisher {
+                        session,
+                        leg: half,
+                        codec: None,
+                    })
+                }
+                Some(announced) => stream.players.push(Player {
+                    session,
+                    leg: half,
+                    announced,
+                }),
             }
         }
         self.owners.insert(half, Owner::Stream(leg));
@@ -128,15 +169,31 @@ impl Exchange {
     }
 
     fn open_live(&mut self, opened: Opened) {
-        let Opened { session, half, name, plays, .. } = opened;
+        let Opened {
+            session,
+            half,
+            name,
+            plays,
+            ..
+        } = opened;
         let stream = self.live.entry(name.clone()).or_default();
         match plays {
             None if stream.publisher.is_some() => {
                 self.refuse_half(session, half, Outcome::new(EndReason::Busy));
                 return;
             }
-            None => stream.publisher = Some(Publisher { session, leg: half, codec: None }),
-            Some(announced) => stream.players.push(Player { session, leg: half, announced }),
+            None => {
+                stream.publisher = Some(Publisher {
+                    session,
+                    leg: half,
+                    codec: None,
+                })
+            }
+            Some(announced) => stream.players.push(Player {
+                session,
+                leg: half,
+                announced,
+            }),
         }
         self.owners.insert(half, Owner::Live(name.clone()));
         self.tell_half(session, half, StreamEvent::Accepted);
@@ -147,7 +204,11 @@ impl Exchange {
     fn codec_known(&mut self, now: Time, half: LegId, codec: Option<CodecId>) {
         match self.owners.get(&half).cloned() {
             Some(Owner::Stream(leg)) => {
-                if let Some(Leg { kind: Kind::Stream(stream), .. }) = self.legs.get_mut(&leg) {
+                if let Some(Leg {
+                    kind: Kind::Stream(stream),
+                    ..
+                }) = self.legs.get_mut(&leg)
+                {
                     if let Some(publisher) = &mut stream.publisher {
                         publisher.codec = Some(codec);
                     }
@@ -180,7 +241,13 @@ impl Exchange {
     }
 
     fn dial_stream(&mut self, now: Time, leg: LegId) {
-        let Some(Leg { kind: Kind::Stream(stream), .. }) = self.legs.get(&leg) else { return };
+        let Some(Leg {
+            kind: Kind::Stream(stream),
+            ..
+        }) = self.legs.get(&leg)
+        else {
+            return;
+        };
         let (name, user) = (stream.name.clone(), stream.user.clone());
         let resolved = match Target::parse(&name) {
             Some(target) => self.resolve(now, &target, user.as_deref()),
@@ -193,7 +260,11 @@ impl Exchange {
     /// What a stream leg sends and takes, for codec negotiation with the other leg.
     pub(super) fn stream_audio(stream: &StreamLeg) -> Audio {
         let sends = stream.publisher.as_ref().and_then(|p| p.codec.flatten());
-        let mut takes: Vec<CodecId> = stream.players.iter().flat_map(|p| p.announced.iter().copied()).collect();
+        let mut takes: Vec<CodecId> = stream
+            .players
+            .iter()
+            .flat_map(|p| p.announced.iter().copied())
+            .collect();
         takes.dedup();
         Audio { takes, sends }
     }
@@ -205,7 +276,13 @@ impl Exchange {
         self.commands(out);
         match self.owners.remove(&half) {
             Some(Owner::Stream(leg)) => {
-                let Some(Leg { kind: Kind::Stream(stream), .. }) = self.legs.get_mut(&leg) else { return };
+                let Some(Leg {
+                    kind: Kind::Stream(stream),
+                    ..
+                }) = self.legs.get_mut(&leg)
+                else {
+                    return;
+                };
                 stream.remove(half);
                 if stream.is_empty() {
                     self.abandon(now, leg, reason);
@@ -227,12 +304,29 @@ impl Exchange {
         let mut halves: Vec<LegId> = Vec::new();
         for leg in self.legs.values() {
             if let Kind::Stream(stream) = &leg.kind {
-                halves.extend(stream.halves().filter(|(s, _)| *s == session).map(|(_, half)| half));
+                halves.extend(
+                    stream
+                        .halves()
+                        .filter(|(s, _)| *s == session)
+                        .map(|(_, half)| half),
+                );
             }
         }
         for stream in self.live.values() {
-            halves.extend(stream.publisher.iter().filter(|p| p.session == session).map(|p| p.leg));
-            halves.extend(stream.players.iter().filter(|p| p.session == session).map(|p| p.leg));
+            halves.extend(
+                stream
+                    .publisher
+                    .iter()
+                    .filter(|p| p.session == session)
+                    .map(|p| p.leg),
+            );
+            halves.extend(
+                stream
+                    .players
+                    .iter()
+                    .filter(|p| p.session == session)
+                    .map(|p| p.leg),
+            );
         }
         for half in halves {
             self.close_half(now, half, reason);
@@ -242,7 +336,13 @@ impl Exchange {
 
     /// Tells every client of a stream leg that it is over.
     pub(super) fn end_streams(&mut self, leg: LegId, outcome: &Outcome) {
-        let Some(Leg { kind: Kind::Stream(stream), .. }) = self.legs.get(&leg) else { return };
+        let Some(Leg {
+            kind: Kind::Stream(stream),
+            ..
+        }) = self.legs.get(&leg)
+        else {
+            return;
+        };
         let halves: Vec<(SessionId, LegId)> = stream.halves().collect();
         for (session, half) in halves {
             self.tell_half(session, half, StreamEvent::Ended(outcome.clone()));
@@ -265,7 +365,8 @@ impl Exchange {
             self.live.remove(name);
         }
         let mut out = Vec::new();
-        self.wiring.set(call.unwrap_or(CallId(0)), &members, &wanted, &mut out);
+        self.wiring
+            .set(call.unwrap_or(CallId(0)), &members, &wanted, &mut out);
         self.commands(out);
     }
 
@@ -286,7 +387,11 @@ impl Exchange {
         // Compared in full whatever differs, so that timing tells nothing.
         self.settings.users.iter().any(|(name, secret)| {
             let same = secret.len() == password.len()
-                && secret.bytes().zip(password.bytes()).fold(0, |d, (a, b)| d | (a ^ b)) == 0;
+                && secret
+                    .bytes()
+                    .zip(password.bytes())
+                    .fold(0, |d, (a, b)| d | (a ^ b))
+                    == 0;
             name == user && same
         })
     }

@@ -103,8 +103,17 @@ pub(super) struct LiveCaller {
 impl LiveStream {
     /// Every media half that takes part.
     pub(super) fn members(&self) -> BTreeSet<LegId> {
-        let own = self.publisher.iter().map(|p| p.leg).chain(self.players.iter().map(|p| p.leg));
-        own.chain(self.callers.iter().flat_map(|c| c.source.into_iter().chain(c.sinks.iter().copied()))).collect()
+        let own = self
+            .publisher
+            .iter()
+            .map(|p| p.leg)
+            .chain(self.players.iter().map(|p| p.leg));
+        own.chain(
+            self.callers
+                .iter()
+                .flat_map(|c| c.source.into_iter().chain(c.sinks.iter().copied())),
+        )
+        .collect()
     }
 
     /// Who hears whom: all hear the publisher; while nobody publishes, all hear the first caller.
@@ -112,12 +121,22 @@ impl LiveStream {
         let feeder = self.callers.iter().find(|c| c.source.is_some());
         let (source, feeding) = match (&self.publisher, feeder) {
             (Some(publisher), _) => (publisher.leg, None),
-            (None, Some(LiveCaller { leg, source: Some(source), .. })) => (*source, Some(*leg)),
+            (
+                None,
+                Some(LiveCaller {
+                    leg,
+                    source: Some(source),
+                    ..
+                }),
+            ) => (*source, Some(*leg)),
             _ => return BTreeSet::new(),
         };
         let players = self.players.iter().map(|p| p.leg);
         let listening = self.callers.iter().filter(|c| Some(c.leg) != feeding);
-        players.chain(listening.flat_map(|c| c.sinks.iter().copied())).map(|to| (source, to)).collect()
+        players
+            .chain(listening.flat_map(|c| c.sinks.iter().copied()))
+            .map(|to| (source, to))
+            .collect()
     }
 
     /// Whether the name is free again.
@@ -132,14 +151,38 @@ mod tests {
 
     #[test]
     fn a_caller_feeds_a_stream_that_nobody_publishes() {
-        let caller = |n: u64| LiveCaller { leg: LegId(n), source: Some(LegId(n)), sinks: vec![LegId(n)] };
-        let player = Player { session: SessionId(1), leg: LegId(20), announced: vec![] };
-        let mut live = LiveStream { publisher: None, players: vec![player], callers: vec![caller(1), caller(2)] };
-        assert_eq!(live.routes(), [(LegId(1), LegId(20)), (LegId(1), LegId(2))].into());
-        live.publisher = Some(Publisher { session: SessionId(2), leg: LegId(30), codec: None });
+        let caller = |n: u64| LiveCaller {
+            leg: LegId(n),
+            source: Some(LegId(n)),
+            sinks: vec![LegId(n)],
+        };
+        let player = Player {
+            session: SessionId(1),
+            leg: LegId(20),
+            announced: vec![],
+        };
+        let mut live = LiveStream {
+            publisher: None,
+            players: vec![player],
+            callers: vec![caller(1), caller(2)],
+        };
         assert_eq!(
             live.routes(),
-            [(LegId(30), LegId(20)), (LegId(30), LegId(1)), (LegId(30), LegId(2))].into()
+            [(LegId(1), LegId(20)), (LegId(1), LegId(2))].into()
+        );
+        live.publisher = Some(Publisher {
+            session: SessionId(2),
+            leg: LegId(30),
+            codec: None,
+        });
+        assert_eq!(
+            live.routes(),
+            [
+                (LegId(30), LegId(20)),
+                (LegId(30), LegId(1)),
+                (LegId(30), LegId(2))
+            ]
+            .into()
         );
         assert_eq!(live.members().len(), 4);
     }

@@ -65,7 +65,12 @@ impl Transports {
         }
         let next_conn = Arc::new(AtomicU64::new(1));
         tokio::spawn(accept(gate, next_conn.clone(), arrivals.clone()));
-        Ok(Transports { udp: sockets, connections: HashMap::new(), arrivals, next_conn })
+        Ok(Transports {
+            udp: sockets,
+            connections: HashMap::new(),
+            arrivals,
+            next_conn,
+        })
     }
 
     /// A connection stands.
@@ -108,12 +113,22 @@ impl Transports {
         }
     }
 
-    fn send_stream(&mut self, remote: SocketAddr, conn: Option<ConnId>, bytes: Vec<u8>) -> Result<(), SendError> {
-        let found = conn
-            .filter(|c| self.connections.contains_key(c))
-            .or_else(|| self.connections.iter().find(|(_, c)| c.remote == remote).map(|(id, _)| *id));
+    fn send_stream(
+        &mut self,
+        remote: SocketAddr,
+        conn: Option<ConnId>,
+        bytes: Vec<u8>,
+    ) -> Result<(), SendError> {
+        let found = conn.filter(|c| self.connections.contains_key(c)).or_else(|| {
+            self.connections
+                .iter()
+                .find(|(_, c)| c.remote == remote)
+                .map(|(id, _)| *id)
+        });
         let id = found.unwrap_or_else(|| self.connect(remote));
-        let Some(connection) = self.connections.get(&id) else { return Err(SendError::Refused) };
+        let Some(connection) = self.connections.get(&id) else {
+            return Err(SendError::Refused);
+        };
         connection.writer.try_send(bytes).map_err(|_| {
             self.connections.remove(&id);
             SendError::Stuck(id)
@@ -124,7 +139,13 @@ impl Transports {
     fn connect(&mut self, remote: SocketAddr) -> ConnId {
         let id = ConnId(self.next_conn.fetch_add(1, Ordering::Relaxed));
         let (writer, queue) = mpsc::channel(WRITE_QUEUE);
-        self.connections.insert(id, Connection { remote, writer: writer.clone() });
+        self.connections.insert(
+            id,
+            Connection {
+                remote,
+                writer: writer.clone(),
+            },
+        );
         let arrivals = self.arrivals.clone();
         tokio::spawn(async move {
             match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(remote)).await {
@@ -164,7 +185,12 @@ async fn read_datagrams(socket: Arc<UdpSocket>, local: SocketAddr, arrivals: mps
         if datagram.iter().all(|b| matches!(b, b'\r' | b'\n' | 0)) {
             continue;
         }
-        let source = Source { transport: Transport::Udp, local, remote, conn: None };
+        let source = Source {
+            transport: Transport::Udp,
+            local,
+            remote,
+            conn: None,
+        };
         // Full: dropped, as a router would; SIP over UDP repeats what matters.
         let _dropped = arrivals.try_send(Arrival::Datagram(source, datagram.to_vec()));
     }
@@ -195,8 +221,17 @@ async fn run_connection(
     // Signalling is small and waits for answers.
     let _best_effort = stream.set_nodelay(true);
     if let Ok(local) = stream.local_addr() {
-        let source = Source { transport: Transport::Tcp, local, remote, conn: Some(id) };
-        if arrivals.send(Arrival::Connected(id, writer.clone(), remote)).await.is_ok() {
+        let source = Source {
+            transport: Transport::Tcp,
+            local,
+            remote,
+            conn: Some(id),
+        };
+        if arrivals
+            .send(Arrival::Connected(id, writer.clone(), remote))
+            .await
+            .is_ok()
+        {
             let (read, write) = stream.into_split();
             tokio::select! {
                 () = read_messages(read, source, &writer, &arrivals) => {}

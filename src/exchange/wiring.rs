@@ -41,7 +41,13 @@ impl Wiring {
         out: &mut Vec<(ShardId, Command)>,
     ) {
         let touches = |r: &&(LegId, LegId)| members.contains(&r.0) || members.contains(&r.1);
-        let gone: Vec<_> = self.routes.iter().filter(touches).filter(|r| !wanted.contains(*r)).copied().collect();
+        let gone: Vec<_> = self
+            .routes
+            .iter()
+            .filter(touches)
+            .filter(|r| !wanted.contains(*r))
+            .copied()
+            .collect();
         for (from, to) in gone {
             self.disconnect(from, to, out);
         }
@@ -52,7 +58,12 @@ impl Wiring {
 
     /// Forgets a media half, with every route of it, and tells its shard to close it.
     pub(super) fn remove(&mut self, leg: LegId, out: &mut Vec<(ShardId, Command)>) {
-        let gone: Vec<_> = self.routes.iter().filter(|r| r.0 == leg || r.1 == leg).copied().collect();
+        let gone: Vec<_> = self
+            .routes
+            .iter()
+            .filter(|r| r.0 == leg || r.1 == leg)
+            .copied()
+            .collect();
         for (from, to) in gone {
             self.disconnect(from, to, out);
         }
@@ -62,13 +73,22 @@ impl Wiring {
     }
 
     fn connect(&mut self, call: CallId, from: LegId, to: LegId, out: &mut Vec<(ShardId, Command)>) {
-        let (Some(here), Some(there)) = (self.shard_of(from), self.shard_of(to)) else { return };
+        let (Some(here), Some(there)) = (self.shard_of(from), self.shard_of(to)) else {
+            return;
+        };
         if self.routes.contains(&(from, to)) {
             return;
         }
         if here != there && !self.exported(from, there) {
             out.push((there, Command::OpenProxy { leg: from, call }));
-            out.push((here, Command::Export { leg: from, to: there, on: true }));
+            out.push((
+                here,
+                Command::Export {
+                    leg: from,
+                    to: there,
+                    on: true,
+                },
+            ));
         }
         self.routes.insert((from, to));
         out.push((there, Command::Connect { from, to }));
@@ -78,17 +98,28 @@ impl Wiring {
         if !self.routes.remove(&(from, to)) {
             return;
         }
-        let (Some(here), Some(there)) = (self.shard_of(from), self.shard_of(to)) else { return };
+        let (Some(here), Some(there)) = (self.shard_of(from), self.shard_of(to)) else {
+            return;
+        };
         out.push((there, Command::Disconnect { from, to }));
         if here != there && !self.exported(from, there) {
-            out.push((here, Command::Export { leg: from, to: there, on: false }));
+            out.push((
+                here,
+                Command::Export {
+                    leg: from,
+                    to: there,
+                    on: false,
+                },
+            ));
             out.push((there, Command::Close { leg: from }));
         }
     }
 
     /// Whether some route already brings `from` to `shard`.
     fn exported(&self, from: LegId, shard: ShardId) -> bool {
-        self.routes.iter().any(|(f, t)| *f == from && self.shard_of(*t) == Some(shard))
+        self.routes
+            .iter()
+            .any(|(f, t)| *f == from && self.shard_of(*t) == Some(shard))
     }
 }
 
@@ -111,7 +142,12 @@ mod tests {
 
     fn set(w: &mut Wiring, wanted: &[(LegId, LegId)]) -> Vec<(ShardId, Command)> {
         let mut out = Vec::new();
-        w.set(CALL, &[A, B, C].into(), &wanted.iter().copied().collect(), &mut out);
+        w.set(
+            CALL,
+            &[A, B, C].into(),
+            &wanted.iter().copied().collect(),
+            &mut out,
+        );
         out
     }
 
@@ -123,18 +159,35 @@ mod tests {
             out,
             [
                 (ShardId(1), Command::OpenProxy { leg: A, call: CALL }),
-                (ShardId(0), Command::Export { leg: A, to: ShardId(1), on: true }),
+                (
+                    ShardId(0),
+                    Command::Export {
+                        leg: A,
+                        to: ShardId(1),
+                        on: true
+                    }
+                ),
                 (ShardId(1), Command::Connect { from: A, to: B }),
                 (ShardId(1), Command::Connect { from: A, to: C }),
             ]
         );
         assert_eq!(set(&mut w, &[(A, B), (A, C)]), []);
-        assert_eq!(set(&mut w, &[(A, C)]), [(ShardId(1), Command::Disconnect { from: A, to: B })]);
+        assert_eq!(
+            set(&mut w, &[(A, C)]),
+            [(ShardId(1), Command::Disconnect { from: A, to: B })]
+        );
         assert_eq!(
             set(&mut w, &[]),
             [
                 (ShardId(1), Command::Disconnect { from: A, to: C }),
-                (ShardId(0), Command::Export { leg: A, to: ShardId(1), on: false }),
+                (
+                    ShardId(0),
+                    Command::Export {
+                        leg: A,
+                        to: ShardId(1),
+                        on: false
+                    }
+                ),
                 (ShardId(1), Command::Close { leg: A }),
             ]
         );

@@ -74,7 +74,13 @@ pub(crate) struct ShardInbox {
 pub(crate) fn queues() -> (ShardHandle, ShardInbox) {
     let (messages, messages_rx) = mpsc::channel(COMMANDS);
     let (links, links_rx) = mpsc::channel(LINK_FRAMES);
-    (ShardHandle { messages, links }, ShardInbox { messages: messages_rx, links: links_rx })
+    (
+        ShardHandle { messages, links },
+        ShardInbox {
+            messages: messages_rx,
+            links: links_rx,
+        },
+    )
 }
 
 /// Everything a shard's thread needs.
@@ -99,7 +105,10 @@ pub(crate) struct Start {
 
 /// Runs a shard on the calling thread until it is told to stop.
 pub(crate) fn run(start: Start) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()?;
     tokio::task::LocalSet::new().block_on(&runtime, serve(start));
     Ok(())
 }
@@ -141,8 +150,20 @@ struct Driver {
 type Shared = Rc<RefCell<Driver>>;
 
 async fn serve(start: Start) {
-    let Start { id, settings, rng, clock, ports, inbox, events, peers } = start;
-    let ShardInbox { mut messages, mut links } = inbox;
+    let Start {
+        id,
+        settings,
+        rng,
+        clock,
+        ports,
+        inbox,
+        events,
+        peers,
+    } = start;
+    let ShardInbox {
+        mut messages,
+        mut links,
+    } = inbox;
     let rearm = Rc::new(Notify::new());
     let driver: Shared = Rc::new(RefCell::new(Driver {
         shard: Shard::new(id, settings, rng),
@@ -211,7 +232,12 @@ async fn timers(driver: Shared, rearm: Rc<Notify>) {
 }
 
 fn accept(driver: &Shared, accepted: Accepted) {
-    let Accepted { session, stream, peer, permit } = accepted;
+    let Accepted {
+        session,
+        stream,
+        peer,
+        permit,
+    } = accepted;
     let stream = match TcpStream::from_std(stream) {
         Ok(stream) => Rc::new(stream),
         Err(error) => {
@@ -225,7 +251,14 @@ fn accept(driver: &Shared, accepted: Accepted) {
     let now = d.clock.now();
     d.sessions.insert(
         session,
-        SessionIo { stream, pending: Vec::new(), written: 0, blocked, task: task.abort_handle(), _permit: permit },
+        SessionIo {
+            stream,
+            pending: Vec::new(),
+            written: 0,
+            blocked,
+            task: task.abort_handle(),
+            _permit: permit,
+        },
     );
     d.shard.handle_accepted(now, session, peer);
     d.drain(now, driver);
@@ -396,7 +429,9 @@ impl Driver {
 
     /// Writes what a session has to say as far as its socket takes it.
     fn flush(&mut self, now: Time, session: SessionId) {
-        let Some(io) = self.sessions.get_mut(&session) else { return };
+        let Some(io) = self.sessions.get_mut(&session) else {
+            return;
+        };
         loop {
             if io.written == io.pending.len() {
                 io.pending.clear();
@@ -437,8 +472,15 @@ impl Driver {
             tokio::task::spawn_local(packets(shared.clone(), leg, rtp.clone(), false)).abort_handle(),
             tokio::task::spawn_local(packets(shared.clone(), leg, rtcp.clone(), true)).abort_handle(),
         ];
-        self.legs.insert(leg, LegIo { rtp, rtcp, local, tasks });
+        self.legs.insert(
+            leg,
+            LegIo {
+                rtp,
+                rtcp,
+                local,
+                tasks,
+            },
+        );
         Some(local)
     }
 }
-

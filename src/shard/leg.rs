@@ -33,7 +33,7 @@ pub(super) enum Kind {
     /// A stream that a client plays.
     Play(Box<PlayLeg>),
     /// A steady tone.
-    Tone(ToneLeg),
+    Tone(Box<ToneLeg>),
     /// A source on another shard.
     Proxy,
 }
@@ -48,7 +48,10 @@ pub(super) struct PublishLeg {
 
 impl PublishLeg {
     pub(super) fn new() -> PublishLeg {
-        PublishLeg { codec: None, time: None }
+        PublishLeg {
+            codec: None,
+            time: None,
+        }
     }
 
     /// Media time of an RTMP timestamp, which wraps after 49 days.
@@ -63,7 +66,13 @@ impl PublishLeg {
 
 impl MediaLeg {
     pub(super) fn new(call: CallId, kind: Kind) -> MediaLeg {
-        MediaLeg { call, kind, sinks: Vec::new(), exports: Vec::new(), headers: Vec::new() }
+        MediaLeg {
+            call,
+            kind,
+            sinks: Vec::new(),
+            exports: Vec::new(),
+            headers: Vec::new(),
+        }
     }
 
     /// Keeps what a late listener will need.
@@ -100,7 +109,11 @@ impl ToneLeg {
     const SAMPLES: usize = 320;
 
     pub(super) fn new() -> ToneLeg {
-        ToneLeg { tone: Tone::new(440.0, -12.0, 16_000), samples: 0, pcm: [0; ToneLeg::SAMPLES] }
+        ToneLeg {
+            tone: Tone::new(440.0, -12.0, 16_000),
+            samples: 0,
+            pcm: [0; ToneLeg::SAMPLES],
+        }
     }
 
     /// The next 20 ms.
@@ -110,6 +123,10 @@ impl ToneLeg {
         payload.extend(self.pcm.iter().flat_map(|s| s.to_be_bytes()));
         let time = MediaTime::new(self.samples, 16_000);
         self.samples += 320;
-        FrameKind::Audio { codec: CodecId::L16_16, time, bursty: false }
+        FrameKind::Audio {
+            codec: CodecId::L16_16,
+            time,
+            bursty: false,
+        }
     }
 }

@@ -14,8 +14,8 @@ mod rtp_leg;
 mod session;
 mod settings;
 
-use std::collections::{BinaryHeap, HashMap};
 use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,14 +88,17 @@ impl Shard {
     /// A client connected.
     pub fn handle_accepted(&mut self, now: Time, session: SessionId, peer: SocketAddr) {
         let rng = self.rng.fork();
-        self.sessions.insert(session, Session::new(now, peer, &self.settings, rng));
+        self.sessions
+            .insert(session, Session::new(now, peer, &self.settings, rng));
         self.outbox.event(Event::SessionOpened { session, peer });
         self.next_sweep.get_or_insert(now + SESSION_SWEEP);
     }
 
     /// Bytes came from a client.
     pub fn handle_bytes(&mut self, now: Time, session: SessionId, bytes: &[u8]) {
-        let Some(entry) = self.sessions.get_mut(&session) else { return };
+        let Some(entry) = self.sessions.get_mut(&session) else {
+            return;
+        };
         entry.conn.handle_input(now, bytes);
         self.run_session(now, session);
     }
@@ -115,14 +118,22 @@ impl Shard {
 
     /// A datagram came on the RTP port of a leg.
     pub fn handle_rtp(&mut self, now: Time, leg: LegId, from: SocketAddr, packet: &[u8]) {
-        let Some(MediaLeg { kind: Kind::Rtp(rtp), .. }) = self.legs.get_mut(&leg) else { return };
+        let Some(MediaLeg {
+            kind: Kind::Rtp(rtp), ..
+        }) = self.legs.get_mut(&leg)
+        else {
+            return;
+        };
         rtp.handle_rtp(now, from, packet, &mut self.outbox);
         self.run_rtp(now, leg);
     }
 
     /// A datagram came on the RTCP port of a leg.
     pub fn handle_rtcp(&mut self, now: Time, leg: LegId, from: SocketAddr, packet: &[u8]) {
-        if let Some(MediaLeg { kind: Kind::Rtp(rtp), .. }) = self.legs.get_mut(&leg) {
+        if let Some(MediaLeg {
+            kind: Kind::Rtp(rtp), ..
+        }) = self.legs.get_mut(&leg)
+        {
             rtp.handle_rtcp(now, from, packet);
         }
     }
@@ -144,7 +155,13 @@ impl Shard {
 
     /// A frame came over from another shard.
     pub fn handle_link(&mut self, now: Time, frame: LinkFrame) {
-        if matches!(self.legs.get(&frame.leg), Some(MediaLeg { kind: Kind::Proxy, .. })) {
+        if matches!(
+            self.legs.get(&frame.leg),
+            Some(MediaLeg {
+                kind: Kind::Proxy,
+                ..
+            })
+        ) {
             self.deliver(now, frame.leg, frame.kind, &frame.payload);
         }
     }
@@ -161,12 +178,16 @@ impl Shard {
             }
             Command::OpenRtp { leg, call, ip } => self.open_rtp(leg, call, ip),
             Command::Rtp { leg, params } => {
-                if let Some(MediaLeg { kind: Kind::Rtp(rtp), .. }) = self.legs.get_mut(&leg) {
+                if let Some(MediaLeg {
+                    kind: Kind::Rtp(rtp), ..
+                }) = self.legs.get_mut(&leg)
+                {
                     rtp.set_params(now, *params);
                 }
             }
             Command::OpenTone { leg, call } => {
-                self.legs.insert(leg, MediaLeg::new(call, Kind::Tone(ToneLeg::new())));
+                self.legs
+                    .insert(leg, MediaLeg::new(call, Kind::Tone(Box::new(ToneLeg::new()))));
                 self.join_phase(now, leg);
             }
             Command::OpenProxy { leg, call } => {
@@ -186,7 +207,10 @@ impl Shard {
             Command::Connect { from, to } => self.connect(now, from, to),
             Command::Disconnect { from, to } => self.disconnect(now, from, to),
             Command::Digit { leg, digit } => {
-                if let Some(MediaLeg { kind: Kind::Rtp(rtp), .. }) = self.legs.get_mut(&leg) {
+                if let Some(MediaLeg {
+                    kind: Kind::Rtp(rtp), ..
+                }) = self.legs.get_mut(&leg)
+                {
                     rtp.send_digit(digit);
                 }
             }
@@ -245,22 +269,24 @@ impl Shard {
     fn open_rtp(&mut self, leg: LegId, call: CallId, ip: IpAddr) {
         let rng = self.rng.fork();
         let rtp = RtpLeg::new(leg, self.settings.clone(), rng);
-        self.legs.insert(leg, MediaLeg::new(call, Kind::Rtp(Box::new(rtp))));
+        self.legs
+            .insert(leg, MediaLeg::new(call, Kind::Rtp(Box::new(rtp))));
         self.outbox.open_rtp(leg, ip);
     }
 
     /// Gives a leg its turn on the media clock, in the phase with the fewest legs: encoding must not come
     /// in a burst.
     fn join_phase(&mut self, now: Time, leg: LegId) {
-        if let Some(phase) = self.phases.iter_mut().min_by_key(|p| p.len())
-        {
+        if let Some(phase) = self.phases.iter_mut().min_by_key(|p| p.len()) {
             phase.push(leg);
         }
         self.next_step.get_or_insert(now + STEP);
     }
 
     fn take_step(&mut self, now: Time) {
-        let Some(mut turn) = self.phases.get_mut(self.step).map(std::mem::take) else { return };
+        let Some(mut turn) = self.phases.get_mut(self.step).map(std::mem::take) else {
+            return;
+        };
         turn.retain(|leg| self.legs.contains_key(leg));
         for leg in &turn {
             match self.legs.get_mut(leg).map(|l| &mut l.kind) {
@@ -292,11 +318,15 @@ impl Shard {
         let due: Vec<SessionId> = self
             .sessions
             .iter()
-            .filter(|(_, s)| s.conn.poll_timeout().is_some_and(|at| at <= now) || s.close_at.is_some_and(|at| at <= now))
+            .filter(|(_, s)| {
+                s.conn.poll_timeout().is_some_and(|at| at <= now) || s.close_at.is_some_and(|at| at <= now)
+            })
             .map(|(id, _)| *id)
             .collect();
         for id in due {
-            let Some(session) = self.sessions.get_mut(&id) else { continue };
+            let Some(session) = self.sessions.get_mut(&id) else {
+                continue;
+            };
             if session.close_at.is_some_and(|at| at <= now) {
                 self.end_session(now, id, EndReason::HungUp);
                 continue;
@@ -333,7 +363,9 @@ impl Shard {
     }
 
     fn close_leg(&mut self, now: Time, leg: LegId) {
-        let Some(entry) = self.legs.remove(&leg) else { return };
+        let Some(entry) = self.legs.remove(&leg) else {
+            return;
+        };
         for to in &entry.sinks {
             self.feed(now, *to, FrameKind::Gone, &[]);
         }
@@ -343,20 +375,28 @@ impl Shard {
         if let Kind::Rtp(mut rtp) = entry.kind {
             rtp.close(now, &mut self.outbox);
             self.outbox.close_rtp(leg);
-            self.outbox.event(Event::Stats { leg, stats: rtp.stats() });
+            self.outbox.event(Event::Stats {
+                leg,
+                stats: rtp.stats(),
+            });
         }
     }
 
     /// Brings what an RTP leg has received to those who hear it, and notes when it wants to be looked at.
     fn run_rtp(&mut self, now: Time, leg: LegId) {
         let mut scratch = std::mem::take(&mut self.scratch);
-        while let Some(MediaLeg { kind: Kind::Rtp(rtp), .. }) = self.legs.get_mut(&leg)
+        while let Some(MediaLeg {
+            kind: Kind::Rtp(rtp), ..
+        }) = self.legs.get_mut(&leg)
             && let Some(kind) = rtp.poll_frame(now, &mut scratch)
         {
             self.deliver(now, leg, kind, &scratch);
         }
         self.scratch = scratch;
-        if let Some(MediaLeg { kind: Kind::Rtp(rtp), .. }) = self.legs.get_mut(&leg) {
+        if let Some(MediaLeg {
+            kind: Kind::Rtp(rtp), ..
+        }) = self.legs.get_mut(&leg)
+        {
             if let Some(at) = rtp.new_deadline() {
                 self.deadlines.push(Reverse((at, leg)));
             }
@@ -364,7 +404,9 @@ impl Shard {
                 self.outbox.event(Event::RtpSilent { leg });
             }
         }
-        while let Some(MediaLeg { kind: Kind::Rtp(rtp), .. }) = self.legs.get_mut(&leg)
+        while let Some(MediaLeg {
+            kind: Kind::Rtp(rtp), ..
+        }) = self.legs.get_mut(&leg)
             && let Some(digit) = rtp.poll_digit()
         {
             self.outbox.event(Event::Digit { leg, digit });
@@ -374,10 +416,19 @@ impl Shard {
 
     /// Brings a frame from a source to all its sinks.
     fn deliver(&mut self, now: Time, from: LegId, kind: FrameKind, payload: &[u8]) {
-        let Some(source) = self.legs.get_mut(&from) else { return };
+        let Some(source) = self.legs.get_mut(&from) else {
+            return;
+        };
         source.remember(kind, payload);
         for shard in &source.exports {
-            self.outbox.link(*shard, LinkFrame { leg: from, kind, payload: payload.into() });
+            self.outbox.link(
+                *shard,
+                LinkFrame {
+                    leg: from,
+                    kind,
+                    payload: payload.into(),
+                },
+            );
         }
         // Taken out while the sinks are fed: a leg may hear itself.
         let sinks = std::mem::take(&mut source.sinks);
@@ -405,7 +456,9 @@ impl Shard {
 
     /// Gives a late listener what it needs to begin: metadata and codec headers of a published stream.
     fn replay_headers(&mut self, now: Time, from: LegId, to: Option<LegId>) {
-        let Some(source) = self.legs.get_mut(&from) else { return };
+        let Some(source) = self.legs.get_mut(&from) else {
+            return;
+        };
         let headers = std::mem::take(&mut source.headers);
         let exports = source.exports.clone();
         for (kind, payload) in &headers {
@@ -413,7 +466,14 @@ impl Shard {
                 Some(to) => self.feed(now, to, *kind, payload),
                 None => {
                     for shard in &exports {
-                        self.outbox.link(*shard, LinkFrame { leg: from, kind: *kind, payload: payload[..].into() });
+                        self.outbox.link(
+                            *shard,
+                            LinkFrame {
+                                leg: from,
+                                kind: *kind,
+                                payload: payload[..].into(),
+                            },
+                        );
                     }
                 }
             }

@@ -84,7 +84,13 @@ pub(super) struct Outbox {
 
 impl Outbox {
     /// Room for a datagram of up to `size` bytes, filled by `write`, which returns how many it wrote.
-    pub(super) fn rtp(&mut self, leg: LegId, to: SocketAddr, size: usize, write: impl FnOnce(&mut [u8]) -> usize) {
+    pub(super) fn rtp(
+        &mut self,
+        leg: LegId,
+        to: SocketAddr,
+        size: usize,
+        write: impl FnOnce(&mut [u8]) -> usize,
+    ) {
         let range = self.datagram(size, write);
         if !range.is_empty() {
             self.items.push_back(Item::Rtp(leg, to, range));
@@ -92,7 +98,13 @@ impl Outbox {
     }
 
     /// The same for RTCP.
-    pub(super) fn rtcp(&mut self, leg: LegId, to: SocketAddr, size: usize, write: impl FnOnce(&mut [u8]) -> usize) {
+    pub(super) fn rtcp(
+        &mut self,
+        leg: LegId,
+        to: SocketAddr,
+        size: usize,
+        write: impl FnOnce(&mut [u8]) -> usize,
+    ) {
         let range = self.datagram(size, write);
         if !range.is_empty() {
             self.items.push_back(Item::Rtcp(leg, to, range));
@@ -144,8 +156,16 @@ impl Outbox {
     pub(super) fn next(&mut self) -> Option<Output<'_>> {
         let item = self.items.pop_front()?;
         Some(match item {
-            Item::Rtp(leg, to, range) => Output::Rtp { leg, to, bytes: self.bytes.get(range).unwrap_or_default() },
-            Item::Rtcp(leg, to, range) => Output::Rtcp { leg, to, bytes: self.bytes.get(range).unwrap_or_default() },
+            Item::Rtp(leg, to, range) => Output::Rtp {
+                leg,
+                to,
+                bytes: self.bytes.get(range).unwrap_or_default(),
+            },
+            Item::Rtcp(leg, to, range) => Output::Rtcp {
+                leg,
+                to,
+                bytes: self.bytes.get(range).unwrap_or_default(),
+            },
             Item::OpenRtp(leg, ip) => Output::OpenRtp { leg, ip },
             Item::CloseRtp(leg) => Output::CloseRtp { leg },
             Item::CloseSession(session) => Output::CloseSession { session },

@@ -33,8 +33,22 @@ pub(super) struct PlayLeg {
 }
 
 impl PlayLeg {
-    pub(super) fn new(session: SessionId, stream: u32, announced: Vec<CodecId>, settings: Arc<Settings>) -> PlayLeg {
-        PlayLeg { session, stream, settings, announced, accepted: false, pipe: None, offset: None, last_ms: 0 }
+    pub(super) fn new(
+        session: SessionId,
+        stream: u32,
+        announced: Vec<CodecId>,
+        settings: Arc<Settings>,
+    ) -> PlayLeg {
+        PlayLeg {
+            session,
+            stream,
+            settings,
+            announced,
+            accepted: false,
+            pipe: None,
+            offset: None,
+            last_ms: 0,
+        }
     }
 
     /// Another source will be heard.
@@ -95,9 +109,17 @@ impl PlayLeg {
         while let Some(pipe) = &mut self.pipe {
             let silent = pipe.is_silent_front();
             let Some(tag) = flv_tag(pipe.to()) else { return };
-            let Some(frame) = pipe.next_frame(&mut message) else { return };
+            let Some(frame) = pipe.next_frame(&mut message) else {
+                return;
+            };
             let at = self.at((frame.time.as_millis() & u64::from(u32::MAX)) as u32);
-            conn.send_audio(now, self.stream, at, &[&[tag], message.get(..frame.len).unwrap_or_default()], silent);
+            conn.send_audio(
+                now,
+                self.stream,
+                at,
+                &[&[tag], message.get(..frame.len).unwrap_or_default()],
+                silent,
+            );
         }
     }
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use base::{LegId, Rng, Time};
 use media::{
-    DtmfReceiver, DtmfSender, DtmfSlot, EventPacket, JitterBuffer, Latch, LatchDecision, Out, Pipe, PipeOptions, Playout, RTP_HEADER, RtcpEvent, RtcpSession, RtpPacket, RtpReceiver,
-    RtpSender, SeqUnwrap, Slot, Verdict,
+    DtmfReceiver, DtmfSender, DtmfSlot, EventPacket, JitterBuffer, Latch, LatchDecision, Out, Pipe,
+    PipeOptions, Playout, RTP_HEADER, RtcpEvent, RtcpSession, RtpPacket, RtpReceiver, RtpSender, SeqUnwrap,
+    Slot, Verdict,
 };
 
 use super::command::{FrameKind, LegStats, RtpParams};
@@ -104,13 +105,21 @@ impl RtpLeg {
             self.rtcp.set_clock(clock);
         }
         if let Some((_, clock)) = params.dtmf {
-            let same = self.params.as_ref().and_then(|p| p.dtmf).is_some_and(|(_, c)| c == clock);
+            let same = self
+                .params
+                .as_ref()
+                .and_then(|p| p.dtmf)
+                .is_some_and(|(_, c)| c == clock);
             if !same {
                 self.dtmf_out = DtmfSender::new(clock);
             }
         }
         // Another codec toward the peer needs another pipe; the next frame makes it.
-        if self.params.as_ref().is_none_or(|p| p.send.1 != params.send.1 || p.ptime_ms != params.ptime_ms) {
+        if self
+            .params
+            .as_ref()
+            .is_none_or(|p| p.send.1 != params.send.1 || p.ptime_ms != params.ptime_ms)
+        {
             self.feed = Feed::Silent;
         }
         if self.params.is_none() {
@@ -163,7 +172,14 @@ impl RtpLeg {
             }
         };
         let extended = self.seqs.unwrap(rtp.seq);
-        self.rtcp.on_received(now, rtp.ssrc, extended, rtp.timestamp, rtp.payload.len(), restarted);
+        self.rtcp.on_received(
+            now,
+            rtp.ssrc,
+            extended,
+            rtp.timestamp,
+            rtp.payload.len(),
+            restarted,
+        );
         self.told_silent = false;
         if !params.receiving {
             return;
@@ -202,15 +218,26 @@ impl RtpLeg {
         let params = self.params.as_ref()?;
         loop {
             match self.jitter.poll(now)? {
-                Out::Frame { payload: bytes, payload_type, time, .. } => {
-                    let Some((_, codec)) = params.receive.iter().find(|(pt, _)| *pt == payload_type) else { continue };
+                Out::Frame {
+                    payload: bytes,
+                    payload_type,
+                    time,
+                    ..
+                } => {
+                    let Some((_, codec)) = params.receive.iter().find(|(pt, _)| *pt == payload_type) else {
+                        continue;
+                    };
                     // While a digit is held its own sound is not passed on: it would be heard twice.
                     if self.dtmf_in.is_down() {
                         continue;
                     }
                     payload.clear();
                     payload.extend_from_slice(bytes);
-                    return Some(FrameKind::Audio { codec: *codec, time, bursty: false });
+                    return Some(FrameKind::Audio {
+                        codec: *codec,
+                        time,
+                        bursty: false,
+                    });
                 }
                 Out::Lost { time, ticks } => {
                     payload.clear();
@@ -259,9 +286,16 @@ impl RtpLeg {
         }
         let to = params.send.1;
         match kind {
-            FrameKind::Audio { codec, time, bursty: true } => {
+            FrameKind::Audio {
+                codec,
+                time,
+                bursty: true,
+            } => {
                 if !matches!(&self.feed, Feed::Paced(playout) if playout.pipe().from() == codec) {
-                    let options = PipeOptions { buffer_ms: Playout::BUFFER_MS, ..self.settings.pipe };
+                    let options = PipeOptions {
+                        buffer_ms: Playout::BUFFER_MS,
+                        ..self.settings.pipe
+                    };
                     match Pipe::plan(codec, to, &options) {
                         Ok(pipe) => self.feed = Feed::Paced(Box::new(Playout::new(pipe))),
                         Err(error) => {
@@ -275,10 +309,19 @@ impl RtpLeg {
                     let _counted = playout.push(now, time, payload);
                 }
             }
-            FrameKind::Audio { codec, time, bursty: false } => {
+            FrameKind::Audio {
+                codec,
+                time,
+                bursty: false,
+            } => {
                 if !matches!(&self.feed, Feed::Straight { pipe, .. } if pipe.from() == codec) {
                     match Pipe::plan(codec, to, &self.settings.pipe) {
-                        Ok(pipe) => self.feed = Feed::Straight { pipe: Box::new(pipe), next: None },
+                        Ok(pipe) => {
+                            self.feed = Feed::Straight {
+                                pipe: Box::new(pipe),
+                                next: None,
+                            }
+                        }
                         Err(error) => {
                             tracing::error!(leg = %self.leg, %error, "no way to transcode");
                             return;
@@ -312,8 +355,12 @@ impl RtpLeg {
     fn drain_pipe(&mut self, now: Time, outbox: &mut Outbox) {
         let mut buffer = [0u8; PACKET];
         loop {
-            let Feed::Straight { pipe, next } = &mut self.feed else { return };
-            let Some(frame) = pipe.next_frame(&mut buffer) else { return };
+            let Feed::Straight { pipe, next } = &mut self.feed else {
+                return;
+            };
+            let Some(frame) = pipe.next_frame(&mut buffer) else {
+                return;
+            };
             // A hole in the source's time is a hole in ours: the timestamp follows the media (RFC 3551 §4.1).
             let hole = next.map_or(0, |n| frame.time.ticks.saturating_sub(n));
             *next = Some(frame.time.ticks + u64::from(frame.ticks));
@@ -343,7 +390,9 @@ impl RtpLeg {
                 match self.dtmf_slot(ticks) {
                     DtmfSlot::Event(event) => self.send_event(now, event, outbox),
                     DtmfSlot::Idle | DtmfSlot::Gap => match slot {
-                        Slot::Frame { len, .. } => self.send_audio(now, frame.get(..len).unwrap_or_default(), outbox),
+                        Slot::Frame { len, .. } => {
+                            self.send_audio(now, frame.get(..len).unwrap_or_default(), outbox)
+                        }
                         Slot::Silent { .. } => self.marker = true,
                     },
                 }
@@ -357,7 +406,9 @@ impl RtpLeg {
             }
             Feed::Straight { .. } => {
                 // A source in a pause sends nothing, but digits do not wait for it.
-                let paused = self.last_sent.is_none_or(|t| now.since(t) > Duration::from_millis(60));
+                let paused = self
+                    .last_sent
+                    .is_none_or(|t| now.since(t) > Duration::from_millis(60));
                 if paused && self.dtmf_out.is_busy() {
                     if let DtmfSlot::Event(event) = self.dtmf_slot(ticks) {
                         self.send_event(now, event, outbox);
@@ -371,20 +422,30 @@ impl RtpLeg {
     }
 
     fn dtmf_slot(&mut self, ticks: u32) -> DtmfSlot {
-        if self.dtmf_out.is_busy() { self.dtmf_out.slot(self.sender.timestamp(), ticks) } else { DtmfSlot::Idle }
+        if self.dtmf_out.is_busy() {
+            self.dtmf_out.slot(self.sender.timestamp(), ticks)
+        } else {
+            DtmfSlot::Idle
+        }
     }
 
     fn send_audio(&mut self, now: Time, payload: &[u8], outbox: &mut Outbox) {
-        let Some(pt) = self.params.as_ref().map(|p| p.send.0) else { return };
+        let Some(pt) = self.params.as_ref().map(|p| p.send.0) else {
+            return;
+        };
         let Some(to) = self.latch.remote() else { return };
         let marker = std::mem::replace(&mut self.marker, false);
         let sender = &mut self.sender;
-        outbox.rtp(self.leg, to, RTP_HEADER + payload.len(), |out| sender.write(pt, marker, payload, out).unwrap_or(0));
+        outbox.rtp(self.leg, to, RTP_HEADER + payload.len(), |out| {
+            sender.write(pt, marker, payload, out).unwrap_or(0)
+        });
         self.note_sent(now);
     }
 
     fn send_event(&mut self, now: Time, event: EventPacket, outbox: &mut Outbox) {
-        let Some((pt, _)) = self.params.as_ref().and_then(|p| p.dtmf) else { return };
+        let Some((pt, _)) = self.params.as_ref().and_then(|p| p.dtmf) else {
+            return;
+        };
         let Some(to) = self.latch.remote() else { return };
         let sender = &mut self.sender;
         let size = RTP_HEADER + event.payload.len();
@@ -392,7 +453,9 @@ impl RtpLeg {
             if let Some(body) = out.get_mut(RTP_HEADER..) {
                 body.copy_from_slice(&event.payload);
             }
-            sender.write_header(pt, event.marker, event.timestamp, out).map_or(0, |()| size)
+            sender
+                .write_header(pt, event.marker, event.timestamp, out)
+                .map_or(0, |()| size)
         });
         self.note_sent(now);
     }
@@ -409,7 +472,9 @@ impl RtpLeg {
         }
         let Some(to) = self.rtcp_remote() else { return };
         let (rtcp, sender) = (&mut self.rtcp, &self.sender);
-        outbox.rtcp(self.leg, to, REPORT, |out| rtcp.poll_output(now, sender, out).ok().flatten().unwrap_or(0));
+        outbox.rtcp(self.leg, to, REPORT, |out| {
+            rtcp.poll_output(now, sender, out).ok().flatten().unwrap_or(0)
+        });
     }
 
     /// Where reports go: beside the latched media address when that differs from the signalled one.
@@ -428,7 +493,9 @@ impl RtpLeg {
     pub(super) fn close(&mut self, now: Time, outbox: &mut Outbox) {
         let Some(to) = self.rtcp_remote() else { return };
         let (rtcp, sender) = (&mut self.rtcp, &self.sender);
-        outbox.rtcp(self.leg, to, REPORT, |out| rtcp.bye(now, sender, out).unwrap_or(0));
+        outbox.rtcp(self.leg, to, REPORT, |out| {
+            rtcp.bye(now, sender, out).unwrap_or(0)
+        });
     }
 
     /// The figures so far.
@@ -443,9 +510,9 @@ impl RtpLeg {
             rtt_ms: rtcp.rtt_ms.unwrap_or(0.0),
             dropped: match &self.feed {
                 Feed::Paced(playout) => {
-                let stats = playout.stats();
-                stats.overflow_ticks + stats.dropped_ticks
-            }
+                    let stats = playout.stats();
+                    stats.overflow_ticks + stats.dropped_ticks
+                }
                 _ => 0,
             },
         }

@@ -9,11 +9,11 @@ use call::{Intent, Outcome, StreamEvent};
 use codecs::CodecId;
 use rtmp::server::{Connect, Connection, Event as RtmpEvent, StreamName};
 
+use super::Shard;
 use super::command::{Event, FrameKind};
 use super::leg::{Kind, MediaLeg, PublishLeg};
 use super::play::PlayLeg;
 use super::settings::Settings;
-use super::Shard;
 use crate::dialect::{self, StreamDialect};
 
 /// A client whose last stream was ended by the gateway gets so long to leave by itself. Tools that only
@@ -43,11 +43,27 @@ struct Stream {
 /// What a connection brought, without the borrow of its buffer.
 enum Step {
     Connect(Box<Connect>),
-    Open { stream: u32, name: StreamName, publishes: bool },
-    Close { stream: u32, publishes: bool },
-    Audio { stream: u32, timestamp: u32 },
-    Video { stream: u32, timestamp: u32 },
-    Data { stream: u32, timestamp: u32 },
+    Open {
+        stream: u32,
+        name: StreamName,
+        publishes: bool,
+    },
+    Close {
+        stream: u32,
+        publishes: bool,
+    },
+    Audio {
+        stream: u32,
+        timestamp: u32,
+    },
+    Video {
+        stream: u32,
+        timestamp: u32,
+    },
+    Data {
+        stream: u32,
+        timestamp: u32,
+    },
     Command(Box<rtmp::server::Call>),
     Over(EndReason),
     Nothing,
@@ -66,14 +82,26 @@ impl Session {
     }
 
     fn find(&self, stream: u32, publishes: bool) -> Option<LegId> {
-        self.streams.iter().find(|s| s.id == stream && s.publishes == publishes).map(|s| s.leg)
+        self.streams
+            .iter()
+            .find(|s| s.id == stream && s.publishes == publishes)
+            .map(|s| s.leg)
     }
 
     /// Tells the client about one of its streams.
     pub(super) fn stream_event(&mut self, now: Time, leg: LegId, event: StreamEvent) {
-        let Some(at) = self.streams.iter().position(|s| s.leg == leg) else { return };
-        let Some(stream) = self.streams.get_mut(at) else { return };
-        let Stream { id, publishes, accepted, .. } = *stream;
+        let Some(at) = self.streams.iter().position(|s| s.leg == leg) else {
+            return;
+        };
+        let Some(stream) = self.streams.get_mut(at) else {
+            return;
+        };
+        let Stream {
+            id,
+            publishes,
+            accepted,
+            ..
+        } = *stream;
         match event {
             StreamEvent::Accepted => {
                 stream.accepted = true;
@@ -92,7 +120,9 @@ impl Session {
                     self.conn.reject_play(id, code, &outcome.line());
                 }
             }
-            StreamEvent::Refused(outcome) | StreamEvent::Ended(outcome) => self.ended(id, publishes, &outcome),
+            StreamEvent::Refused(outcome) | StreamEvent::Ended(outcome) => {
+                self.ended(id, publishes, &outcome)
+            }
         }
         self.streams.remove(at);
         if self.streams.is_empty() {
@@ -102,12 +132,20 @@ impl Session {
 
     /// An accepted stream is over: the status of the far end goes into the description.
     fn ended(&mut self, id: u32, publishes: bool, outcome: &Outcome) {
-        let normal = matches!(outcome.reason, EndReason::HungUp | EndReason::Cancelled | EndReason::DurationLimit);
-        let line = if normal { format!("200 {}", outcome.text) } else { outcome.line() };
+        let normal = matches!(
+            outcome.reason,
+            EndReason::HungUp | EndReason::Cancelled | EndReason::DurationLimit
+        );
+        let line = if normal {
+            format!("200 {}", outcome.text)
+        } else {
+            outcome.line()
+        };
         if !normal {
             self.conn.send_status(id, "error", "NetStream.Failed", &line);
         } else if publishes {
-            self.conn.send_status(id, "status", "NetStream.Unpublish.Success", &line);
+            self.conn
+                .send_status(id, "status", "NetStream.Unpublish.Success", &line);
         }
         if !publishes {
             self.conn.notify_unpublish(id);
@@ -150,7 +188,11 @@ impl Shard {
     fn take_in(&mut self, now: Time, id: SessionId, step: Step, payload: &[u8]) {
         match step {
             Step::Connect(connect) => self.connected(id, &connect),
-            Step::Open { stream, name, publishes } => self.open_stream(now, id, stream, &name, publishes),
+            Step::Open {
+                stream,
+                name,
+                publishes,
+            } => self.open_stream(now, id, stream, &name, publishes),
             Step::Close { stream, publishes } => self.close_stream(now, id, stream, publishes),
             Step::Audio { stream, timestamp } => self.audio(now, id, stream, timestamp, payload),
             Step::Video { stream, timestamp } => {
@@ -175,7 +217,9 @@ impl Shard {
     }
 
     fn connected(&mut self, id: SessionId, connect: &Connect) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
         match dialect::choose(connect) {
             Ok(dialect) => {
                 session.announced = dialect::announced(connect);
@@ -192,35 +236,66 @@ impl Shard {
 
     fn open_stream(&mut self, now: Time, id: SessionId, stream: u32, name: &StreamName, publishes: bool) {
         self.close_stream(now, id, stream, publishes);
-        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
         let Some(dialect) = &session.dialect else { return };
         let named = dialect.stream(name);
         let announced = session.announced.clone();
         let kind = if publishes {
             Kind::Publish(PublishLeg::new())
         } else {
-            Kind::Play(Box::new(PlayLeg::new(id, stream, announced.clone(), self.settings.clone())))
+            Kind::Play(Box::new(PlayLeg::new(
+                id,
+                stream,
+                announced.clone(),
+                self.settings.clone(),
+            )))
         };
         let leg = self.open_half(kind);
         if let Some(session) = self.sessions.get_mut(&id) {
-            session.streams.push(Stream { id: stream, leg, publishes, accepted: false });
+            session.streams.push(Stream {
+                id: stream,
+                leg,
+                publishes,
+                accepted: false,
+            });
             session.close_at = None;
         }
-        let dialect::Named { stream_use, name, credentials } = named;
+        let dialect::Named {
+            stream_use,
+            name,
+            credentials,
+        } = named;
         self.intend(
             id,
             if publishes {
-                Intent::Publish { leg, stream_use, name, credentials }
+                Intent::Publish {
+                    leg,
+                    stream_use,
+                    name,
+                    credentials,
+                }
             } else {
-                Intent::Play { leg, stream_use, name, credentials, announced }
+                Intent::Play {
+                    leg,
+                    stream_use,
+                    name,
+                    credentials,
+                    announced,
+                }
             },
         );
     }
 
     /// The client ended a stream, or opens the same one anew.
     fn close_stream(&mut self, now: Time, id: SessionId, stream: u32, publishes: bool) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
-        let Some(leg) = session.find(stream, publishes) else { return };
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let Some(leg) = session.find(stream, publishes) else {
+            return;
+        };
         session.streams.retain(|s| s.leg != leg);
         self.close_leg(now, leg);
         self.intend(id, Intent::Close { leg });
@@ -231,28 +306,49 @@ impl Shard {
     }
 
     fn audio(&mut self, now: Time, id: SessionId, stream: u32, timestamp: u32, payload: &[u8]) {
-        let Some(leg) = self.published(id, stream) else { return };
-        let Some((tag, body)) = payload.split_first() else { return };
+        let Some(leg) = self.published(id, stream) else {
+            return;
+        };
+        let Some((tag, body)) = payload.split_first() else {
+            return;
+        };
         // A tag byte alone carries no data.
         if body.is_empty() {
             return;
         }
         let codec = codecs::by_flv(tag >> 4);
-        let Some(MediaLeg { kind: Kind::Publish(publish), .. }) = self.legs.get_mut(&leg) else { return };
+        let Some(MediaLeg {
+            kind: Kind::Publish(publish),
+            ..
+        }) = self.legs.get_mut(&leg)
+        else {
+            return;
+        };
         let time = publish.time(timestamp);
         if publish.codec != Some(codec) {
             publish.codec = Some(codec);
             self.intend(id, Intent::StreamCodec { leg, codec });
         }
         match codec {
-            Some(codec) => self.deliver(now, leg, FrameKind::Audio { codec, time, bursty: true }, body),
+            Some(codec) => self.deliver(
+                now,
+                leg,
+                FrameKind::Audio {
+                    codec,
+                    time,
+                    bursty: true,
+                },
+                body,
+            ),
             None => self.deliver(now, leg, FrameKind::Tag { ms: timestamp }, payload),
         }
     }
 
     /// Forgets a client and everything it carries.
     pub(super) fn end_session(&mut self, now: Time, id: SessionId, reason: EndReason) {
-        let Some(session) = self.sessions.remove(&id) else { return };
+        let Some(session) = self.sessions.remove(&id) else {
+            return;
+        };
         for stream in &session.streams {
             self.close_leg(now, stream.leg);
         }
@@ -274,19 +370,46 @@ impl Session {
         };
         Some(match event {
             RtmpEvent::Connect(connect) => Step::Connect(connect),
-            RtmpEvent::Publish { stream, name, .. } => Step::Open { stream, name, publishes: true },
-            RtmpEvent::Play { stream, name, .. } => Step::Open { stream, name, publishes: false },
-            RtmpEvent::Unpublish { stream } => Step::Close { stream, publishes: true },
-            RtmpEvent::StopPlay { stream } => Step::Close { stream, publishes: false },
-            RtmpEvent::Audio { stream, timestamp, payload: bytes } => {
+            RtmpEvent::Publish { stream, name, .. } => Step::Open {
+                stream,
+                name,
+                publishes: true,
+            },
+            RtmpEvent::Play { stream, name, .. } => Step::Open {
+                stream,
+                name,
+                publishes: false,
+            },
+            RtmpEvent::Unpublish { stream } => Step::Close {
+                stream,
+                publishes: true,
+            },
+            RtmpEvent::StopPlay { stream } => Step::Close {
+                stream,
+                publishes: false,
+            },
+            RtmpEvent::Audio {
+                stream,
+                timestamp,
+                payload: bytes,
+            } => {
                 payload.extend_from_slice(bytes);
                 Step::Audio { stream, timestamp }
             }
-            RtmpEvent::Video { stream, timestamp, payload: bytes } => {
+            RtmpEvent::Video {
+                stream,
+                timestamp,
+                payload: bytes,
+            } => {
                 payload.extend_from_slice(bytes);
                 Step::Video { stream, timestamp }
             }
-            RtmpEvent::Data { stream, timestamp, payload: bytes, .. } => {
+            RtmpEvent::Data {
+                stream,
+                timestamp,
+                payload: bytes,
+                ..
+            } => {
                 payload.extend_from_slice(bytes);
                 Step::Data { stream, timestamp }
             }

@@ -38,7 +38,10 @@ impl Settings {
                 connect_timeout: config.rtmp.handshake_timeout,
                 keepalive_interval: config.rtmp.ping_interval,
                 silence_timeout: config.rtmp.idle_timeout,
-                limits: rtmp::Limits { video_message: size(config.rtmp.max_message), ..rtmp::Limits::default() },
+                limits: rtmp::Limits {
+                    video_message: size(config.rtmp.max_message),
+                    ..rtmp::Limits::default()
+                },
                 ..ServerConfig::default()
             },
         }
