@@ -233,8 +233,7 @@ def refused(bench, status, text=None, **options):
     wait_end(client, play)
     check(len(phone.legs) == 1, "called %d times" % len(phone.legs))
     report = bench.call(gateway, phone.uri(), "--duration", 5).report(20)
-    said = str(report)
-    check(str(status) in said, "flashgate call says " + said)
+    check(report["status"].startswith(str(status)) and report["failed"], "flashgate call says %s" % report)
 
 
 @test(seconds=60)
