@@ -42,7 +42,7 @@ def kamailio_baresip_behind_it(bench):
     """the same with baresip: tones both ways, baresip hangs up"""
     kamailio, gateway = behind(bench)
     bob = bench.baresip("bob", kamailio, AOR="sip:200@127.0.0.1:%d" % kamailio.sip, PASSWORD="200pw")
-    call = bench.call(gateway, "200?user=alice&pass=alicepw", "--play", bench.media("tone-440-8.wav"), "--record",
+    call = bench.call(gateway, "200", "--user", "alice", "--password", "alicepw", "--marks", "off", "--play", bench.media("tone-440-8.wav"), "--record",
                       bench.path("heard.wav"), "--duration", 20)
     bob.established()
     time.sleep(4)
