@@ -11,6 +11,9 @@ mod server;
 mod uac;
 mod uas;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 

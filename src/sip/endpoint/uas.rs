@@ -419,6 +419,15 @@ impl Endpoint {
     }
 
     fn handle_reinvite(&mut self, now: Time, tx: u64, _source: Source, call: CallHandle, request: &Request) {
+        let Some(c) = self.calls.get_mut(&call) else {
+            return;
+        };
+        if c.accepted.as_ref().is_some_and(|a| !a.offered) {
+            // Who offers anew has our 2xx: its ACK is lost or late, and would bring nothing.
+            c.accepted = None;
+            self.timers.clear(&Deadline::Call(call, CallTimer::Resend));
+            self.event(Event::Confirmed { call, body: None });
+        }
         let Some(c) = self.calls.get(&call) else {
             return;
         };

@@ -1,0 +1,10 @@
+//! The endpoint as its peers see it.
+
+mod auth;
+mod call;
+mod net;
+mod pair;
+mod race;
+mod refuse;
+mod register;
+mod script;
