@@ -182,24 +182,18 @@ impl JitterBuffer {
         let seq = self.seqs.unwrap(packet.seq);
         let media = self.place(now, seq, packet);
         let next = *self.next.get_or_insert(Next { seq, media });
-        let lateness = self.transit.observe(now, media, self.clock);
-        if seq < next.seq {
-            let bit = 1u64.checked_shl((next.seq - seq - 1).min(64) as u32).unwrap_or(0);
-            return Ok(if self.seen & bit != 0 {
-                self.stats.duplicates += 1;
-                Insert::Duplicate
-            } else {
-                self.seen |= bit;
-                self.late()
-            });
-        }
-        self.make_room(seq);
         let index = (seq as usize) % RING;
-        if self.ring.get(index).is_none_or(|c| *c != Cell::Empty) {
+        if self.is_known(seq, next.seq, index) {
             self.stats.duplicates += 1;
             return Ok(Insert::Duplicate);
         }
-        if self.transit.is_stale(now, lateness) {
+        let stale = self.transit.observe(now, media, self.clock);
+        if seq < next.seq {
+            self.seen |= 1u64.checked_shl((next.seq - seq - 1).min(64) as u32).unwrap_or(0);
+            return Ok(self.late());
+        }
+        self.make_room(seq);
+        if stale {
             // Its number is accounted for, so that nobody waits for it.
             self.set(index, Cell::Skip);
             return Ok(self.late());
@@ -248,13 +242,14 @@ impl JitterBuffer {
         }
         self.held = 0;
         self.seqs = SeqUnwrap::default();
-        self.next = None;
+        let done = self.next.take().map_or(0, |next| next.media - self.frame_ticks);
         self.seen = 0;
         self.concealed_run = 0;
         self.transit.clear();
         if let Some(h) = &mut self.highest {
             // An impossible number: the next packet is a break in any case.
             h.seq = u64::MAX;
+            h.media = h.media.max(done);
         }
     }
 
@@ -287,9 +282,8 @@ impl JitterBuffer {
                     let front = self.front(next.seq);
                     if let Some((seq, media)) = front {
                         let gap = media - next.media;
-                        let hopeless = self.concealed_run + gap > self.ticks(params::MAX_CONCEAL)
-                            || gap < self.frame_ticks / 2;
-                        if gap <= 0 || (hopeless && now >= self.deadline(next.media)) {
+                        let hopeless = self.concealed_run + gap > self.ticks(params::MAX_CONCEAL);
+                        if gap < self.frame_ticks / 2 || (hopeless && now >= self.deadline(next.media)) {
                             self.step(seq, false);
                             continue;
                         }
@@ -401,6 +395,15 @@ impl JitterBuffer {
             });
         }
         media
+    }
+
+    /// Whether this number was received before, as far as memory reaches: 64 numbers back.
+    fn is_known(&self, seq: u64, next: u64, index: usize) -> bool {
+        if seq < next {
+            let back = (next - seq - 1).min(64) as u32;
+            return self.seen & 1u64.checked_shl(back).unwrap_or(0) != 0;
+        }
+        seq < next + BOUND && self.ring.get(index).is_none_or(|c| *c != Cell::Empty)
     }
 
     /// Moves the window so that `seq` fits; the oldest go.

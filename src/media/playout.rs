@@ -112,6 +112,18 @@ impl Playout {
             .pipe
             .push(time, payload)
             .inspect_err(|_| self.stats.bad_messages += 1)?;
+        self.bound(taken);
+        Ok(())
+    }
+
+    /// Fills in for audio that was lost on the way here, when the sender is an RTP peer ([`crate::Out::Lost`]);
+    /// `ticks` in the clock of `time`.
+    pub fn conceal(&mut self, time: MediaTime, ticks: u32) {
+        self.pipe.conceal(time, ticks);
+        self.bound(self.slot_ticks);
+    }
+
+    fn bound(&mut self, taken: u32) {
         let most = self.pipe.clock() * params::LONGEST_MESSAGE_MS / 1000;
         self.longest = self.longest.max(taken).min(most);
         let bound = self.longest + params::PLAYOUT_SLOTS * self.slot_ticks;
@@ -121,7 +133,6 @@ impl Playout {
             let slots = excess.div_ceil(self.slot_ticks);
             self.stats.overflow_ticks += u64::from(self.pipe.drop_front(slots * self.slot_ticks));
         }
-        Ok(())
     }
 
     /// When a message last came, for telling a dead client.

@@ -50,8 +50,10 @@ impl Transit {
         };
     }
 
-    /// Takes in an arrival; how late it is against the fastest recent path, ns.
-    pub(super) fn observe(&mut self, now: Time, media: i64, clock: u32) -> i64 {
+    /// Takes in an arrival. Returns whether it is too late to be worth hearing, against the fastest recent path.
+    /// When everything is for [`params::REBASE`], and does not catch up, the path itself has become longer:
+    /// that is the new reference.
+    pub(super) fn observe(&mut self, now: Time, media: i64, clock: u32) -> bool {
         let transit = transit(now, media, clock);
         if self.reference().is_none() {
             self.began = now;
@@ -64,7 +66,25 @@ impl Transit {
             self.track(now);
         }
         let lateness = self.reference().map_or(0, |base| transit - base).max(0);
-        let usable = lateness <= params::MAX_WAIT.as_nanos() as i64;
+        let stale = lateness > nanos(params::MAX_WAIT);
+        match self.stale_since {
+            _ if !stale => self.stale_since = None,
+            Some((since, first)) if lateness >= first - nanos(params::CATCH_UP) => {
+                if now.since(since) >= params::REBASE {
+                    self.clear();
+                    self.began = now;
+                    self.note(transit, true);
+                    return false;
+                }
+            }
+            _ => self.stale_since = Some((now, lateness)),
+        }
+        self.note(transit, !stale);
+        stale
+    }
+
+    /// `usable`: in time for the longest wait, and so a reason to wait.
+    fn note(&mut self, transit: i64, usable: bool) {
         if let Some(slot) = self.buckets.get_mut(self.index) {
             let b = slot.get_or_insert(Bucket {
                 min: transit,
@@ -73,29 +93,6 @@ impl Transit {
             b.min = b.min.min(transit);
             if usable {
                 b.max = b.max.max(transit);
-            }
-        }
-        lateness
-    }
-
-    /// Whether a packet this late is no longer worth hearing. When all packets are for
-    /// [`params::REBASE`], and do not catch up, the path itself has become longer: that is the new reference.
-    pub(super) fn is_stale(&mut self, now: Time, lateness: i64) -> bool {
-        if lateness <= params::MAX_WAIT.as_nanos() as i64 {
-            self.stale_since = None;
-            return false;
-        }
-        match self.stale_since {
-            Some((since, first)) if lateness >= first - params::CATCH_UP.as_nanos() as i64 => {
-                if now.since(since) < params::REBASE {
-                    return true;
-                }
-                self.clear();
-                false
-            }
-            _ => {
-                self.stale_since = Some((now, lateness));
-                true
             }
         }
     }
@@ -146,6 +143,10 @@ impl Transit {
             self.skew_ppm = -((base - first) as f64 / elapsed.as_nanos() as f64 * 1e6) as f32;
         }
     }
+}
+
+fn nanos(d: Duration) -> i64 {
+    i64::try_from(d.as_nanos()).unwrap_or(i64::MAX)
 }
 
 fn media_ns(media: i64, clock: u32) -> i128 {
