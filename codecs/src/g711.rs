@@ -39,7 +39,7 @@ const fn a_to_linear(code: u8) -> i16 {
 
 /// Negative values are folded by their complement, as ITU-T G.191's reference does, so that a sample on a decision
 /// value goes the same way as there.
-const fn fold(sample: i16) -> i32 {
+fn fold(sample: i16) -> i32 {
     if sample < 0 {
         !(sample as i32)
     } else {
@@ -47,28 +47,24 @@ const fn fold(sample: i16) -> i32 {
     }
 }
 
-const fn linear_to_mu(sample: i16) -> u8 {
-    let sign = if sample < 0 { 0x80 } else { 0 };
-    let magnitude = fold(sample);
-    let biased = if magnitude > 32_635 {
-        32_767
-    } else {
-        magnitude + 132
-    };
-    // The position of the top bit, 7 to 14, is the segment.
-    let exponent = 24 - biased.leading_zeros() as i32;
-    let mantissa = (biased >> (exponent + 3)) & 15;
-    !(sign | (exponent << 4) | mantissa) as u8
+/// Segment and step in one: exponent and upper mantissa of a floating point number, less that of 128, are the logarithm
+/// that both laws want, and the conversion is a vector instruction.
+fn logarithm(magnitude: i32) -> i32 {
+    ((magnitude as f32).to_bits() >> 19) as i32 - (134 << 4)
 }
 
-const fn linear_to_a(sample: i16) -> u8 {
+fn linear_to_mu(sample: i16) -> u8 {
+    let sign = if sample < 0 { 0x80 } else { 0 };
+    !(sign | logarithm((fold(sample) + 132).min(32_767))) as u8
+}
+
+fn linear_to_a(sample: i16) -> u8 {
     let sign = if sample < 0 { 0 } else { 0x80 };
     let magnitude = fold(sample);
     let code = if magnitude < 256 {
         magnitude >> 4
     } else {
-        let exponent = 24 - magnitude.leading_zeros() as i32;
-        (exponent << 4) | ((magnitude >> (exponent + 3)) & 15)
+        logarithm(magnitude)
     };
     ((sign | code) ^ 0x55) as u8
 }
