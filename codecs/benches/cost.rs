@@ -1,5 +1,7 @@
 //! Processor time of every codec and of the signal processing, microseconds per 20 ms: `cargo bench -p codecs`.
 
+#![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
+
 use codecs::{EncoderOptions, TABLE, decoder, dtmf, encoder, resample, stretch, vad};
 use std::hint::black_box;
 
