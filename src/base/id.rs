@@ -32,11 +32,41 @@ id!(
     CallId,
     "c"
 );
-id!(
-    /// One party of a call; names both its signalling half and its media half.
-    LegId,
-    "l"
-);
+/// One party of a call, or one stream of a client; names both its signalling half and its media half.
+///
+/// The upper 16 bits say who made it: a shard, or the exchange (all ones). The lower ones count.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LegId(pub u64);
+
+impl LegId {
+    const MAKER: u32 = 48;
+
+    /// The `n`th leg that the exchange makes.
+    pub const fn of_exchange(n: u64) -> LegId {
+        LegId(0xFFFF << LegId::MAKER | n)
+    }
+
+    /// The `n`th leg that a shard makes.
+    pub const fn of_shard(shard: ShardId, n: u64) -> LegId {
+        LegId((shard.0 as u64) << LegId::MAKER | n)
+    }
+}
+
+impl fmt::Display for LegId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let n = self.0 & ((1 << LegId::MAKER) - 1);
+        match self.0 >> LegId::MAKER {
+            0xFFFF => write!(f, "l{n}"),
+            shard => write!(f, "l{shard}.{n}"),
+        }
+    }
+}
+
+impl fmt::Debug for LegId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
 id!(
     /// One connection of a stream transport (TCP, TLS, WebSocket).
     ConnId,

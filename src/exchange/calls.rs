@@ -1,5 +1,6 @@
 //! Calls in the exchange: what the call machine decides is carried out on its legs.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use base::{CallId, EndReason, LegId, Time};
@@ -7,7 +8,7 @@ use call::{Action, Call, CallState, LegCommand, LegEvent, Outcome, Ring};
 
 use super::dial::Callee;
 use super::streams::LiveCaller;
-use super::{CallEntry, Exchange, Kind, Leg};
+use super::{CallEntry, Due, Exchange, Kind, Leg};
 use crate::shard::Command;
 
 /// What one leg of a call brings to the wiring.
@@ -48,6 +49,7 @@ impl Exchange {
             call: Call::new(id, caller, ring, now),
             hunt: hunt.into(),
             began: now,
+            armed: None,
             connected: None,
             caller_id,
         };
@@ -114,6 +116,12 @@ impl Exchange {
             };
             let actions = entry.call.take_actions();
             if actions.is_empty() {
+                let wanted = entry.call.poll_timeout();
+                if wanted != entry.armed {
+                    entry.armed = wanted;
+                    self.deadlines
+                        .extend(wanted.map(|at| Reverse((at, Due::Call(id)))));
+                }
                 return;
             }
             for action in actions {
@@ -160,12 +168,8 @@ impl Exchange {
             set_up_ms = entry.call.answered_at().map_or(0, |t| t.since(entry.began).as_millis() as u64),
             "call ended"
         );
-        let left: Vec<LegId> = self
-            .legs
-            .iter()
-            .filter(|(_, leg)| leg.call == Some(id))
-            .map(|(leg, _)| *leg)
-            .collect();
+        // The leg that left by itself; the others were told, and dropped then.
+        let left: Vec<LegId> = entry.call.legs().collect();
         left.into_iter().for_each(|leg| self.drop_leg(leg));
     }
 
@@ -175,8 +179,9 @@ impl Exchange {
         let mut out = Vec::new();
         match leg.kind {
             Kind::Sip(sip) => {
-                self.by_handle.retain(|_, l| *l != id);
-                drop(sip);
+                if let Some(handle) = sip.handle {
+                    self.by_handle.remove(&handle);
+                }
                 self.wiring.remove(id, &mut out);
             }
             Kind::Stream(stream) => {

@@ -9,14 +9,15 @@ mod dial;
 pub(crate) mod driver;
 mod lookup;
 mod negotiation;
-pub(crate) mod settings;
+pub mod settings;
 mod sip_leg;
 mod stream_leg;
 mod streams;
 mod transport;
 mod wiring;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,14 +33,12 @@ use sip_leg::SipLeg;
 use streams::{LiveStream, StreamLeg};
 use wiring::Wiring;
 
-/// The shard number in the ids of legs that the exchange makes.
-const OURS: u64 = 0xFFFF;
 /// How long a published stream is waited for to show its codec before its call is dialled without it.
 const CODEC_WAIT: Duration = Duration::from_millis(300);
 
 /// When an inbound INVITE must come with credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum InviteAuth {
+pub enum InviteAuth {
     /// Only where it matters: the caller claims to be a local user, or the target leaves the gateway.
     WhenNeeded,
     /// Always.
@@ -48,52 +47,63 @@ pub(crate) enum InviteAuth {
 
 /// A SIP provider or server that the gateway registers with and calls through.
 #[derive(Clone, Debug)]
-pub(crate) struct Trunk {
-    pub(crate) name: String,
+pub struct Trunk {
+    /// Its name in routes and logs.
+    pub name: String,
     /// Where requests go, as a SIP URI without a user.
-    pub(crate) uri: sip::Uri,
+    pub uri: sip::Uri,
     /// Our address of record there.
-    pub(crate) aor: sip::Uri,
-    pub(crate) credentials: Option<sip::auth::Credentials>,
+    pub aor: sip::Uri,
+    /// What its challenges are answered with.
+    pub credentials: Option<sip::auth::Credentials>,
     /// The registration lifetime to ask for, when the gateway registers there.
-    pub(crate) register: Option<Duration>,
+    pub register: Option<Duration>,
     /// Further hops, nearest first.
-    pub(crate) route: Vec<sip::Uri>,
+    pub route: Vec<sip::Uri>,
 }
 
 /// What the exchange needs of the configuration.
 #[derive(Clone, Debug)]
-pub(crate) struct Settings {
+pub struct Settings {
     /// Our domain, first in identities; and every further name and address that means us.
-    pub(crate) domains: Vec<String>,
+    pub domains: Vec<String>,
     /// Addresses our SIP transports are bound to.
-    pub(crate) sip_addresses: Vec<SocketAddr>,
+    pub sip_addresses: Vec<SocketAddr>,
     /// The address to write into SDP, when another than the bound one is to be seen.
-    pub(crate) public_address: Option<IpAddr>,
+    pub public_address: Option<IpAddr>,
     /// Where RTP is bound; unspecified means the address that leads to the peer.
-    pub(crate) rtp_addresses: Vec<IpAddr>,
+    pub rtp_addresses: Vec<IpAddr>,
     /// Audio codecs in order of preference.
-    pub(crate) codecs: Vec<CodecId>,
-    pub(crate) ptime_ms: u32,
+    pub codecs: Vec<CodecId>,
+    /// Audio in a packet, ms, unless the peer asks for other.
+    pub ptime_ms: u32,
     /// Whether telephone-events are offered.
-    pub(crate) dtmf: bool,
-    pub(crate) ring_timeout: Duration,
-    pub(crate) max_duration: Option<Duration>,
-    pub(crate) limits: Limits,
-    pub(crate) invite_auth: InviteAuth,
+    pub dtmf: bool,
+    /// How long a callee may ring.
+    pub ring_timeout: Duration,
+    /// The longest call, for all.
+    pub max_duration: Option<Duration>,
+    /// Calls at a time and a second.
+    pub limits: Limits,
+    /// When callers must authenticate.
+    pub invite_auth: InviteAuth,
     /// Whether streams must come with the name and password of a local account.
-    pub(crate) stream_auth: bool,
+    pub stream_auth: bool,
     /// Local accounts: name and password.
-    pub(crate) users: Vec<(String, String)>,
-    pub(crate) routes: Routes,
-    pub(crate) trunks: Vec<Trunk>,
-    pub(crate) outbound_proxy: Option<sip::Uri>,
-    pub(crate) shards: u16,
+    pub users: Vec<(String, String)>,
+    /// Where numbers go.
+    pub routes: Routes,
+    /// The trunks that routes name.
+    pub trunks: Vec<Trunk>,
+    /// Through which requests to elsewhere go.
+    pub outbound_proxy: Option<sip::Uri>,
+    /// How many shards there are.
+    pub shards: u16,
 }
 
 /// What the exchange wants done.
 #[derive(Debug)]
-pub(crate) enum Output {
+pub enum Output {
     /// A shard is to do something.
     Shard(ShardId, Command),
     /// A SIP message is to be sent or a name looked up.
@@ -127,6 +137,8 @@ struct CallEntry {
     /// Callees to try when those rung have failed (a route's further trunks).
     hunt: VecDeque<Callee>,
     began: Time,
+    /// The deadline last noted.
+    armed: Option<Time>,
     /// The two legs that hear each other now.
     connected: Option<(LegId, LegId)>,
     /// Who calls, as the callee sees it.
@@ -137,6 +149,15 @@ struct CallEntry {
 struct SessionEntry {
     shard: ShardId,
     peer: SocketAddr,
+    /// The media halves of its streams.
+    halves: Vec<LegId>,
+}
+
+/// Whose deadline has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    Call(CallId),
+    Dial(LegId),
 }
 
 /// To whom a media half belongs.
@@ -149,10 +170,10 @@ enum Owner {
 }
 
 /// Finds the local address from which a peer is reached; the driver asks the kernel, the simulation a table.
-pub(crate) type SourceAddress = Box<dyn Fn(IpAddr) -> IpAddr + Send>;
+pub type SourceAddress = Box<dyn Fn(IpAddr) -> IpAddr + Send>;
 
 /// The signalling half of the gateway.
-pub(crate) struct Exchange {
+pub struct Exchange {
     settings: Arc<Settings>,
     sip: Endpoint,
     source_address: SourceAddress,
@@ -165,6 +186,8 @@ pub(crate) struct Exchange {
     owners: BTreeMap<LegId, Owner>,
     live: BTreeMap<String, LiveStream>,
     wiring: Wiring,
+    /// Deadlines of calls and streams, lazily deleted.
+    deadlines: BinaryHeap<Reverse<(Time, Due)>>,
     outputs: VecDeque<Output>,
     next_leg: u64,
     next_call: u64,
@@ -173,7 +196,7 @@ pub(crate) struct Exchange {
 
 impl Exchange {
     /// An exchange over a SIP endpoint. Registrations with trunks begin at once.
-    pub(crate) fn new(
+    pub fn new(
         settings: Arc<Settings>,
         endpoint: sip::EndpointConfig,
         source_address: SourceAddress,
@@ -204,6 +227,7 @@ impl Exchange {
             owners: BTreeMap::new(),
             live: BTreeMap::new(),
             wiring: Wiring::default(),
+            deadlines: BinaryHeap::new(),
             outputs: VecDeque::new(),
             next_leg: 0,
             next_call: 0,
@@ -215,45 +239,47 @@ impl Exchange {
     }
 
     /// A datagram came in on a SIP socket.
-    pub(crate) fn handle_datagram(&mut self, now: Time, source: Source, bytes: &[u8]) {
+    pub fn handle_datagram(&mut self, now: Time, source: Source, bytes: &[u8]) {
         self.sip.handle_datagram(now, source, bytes);
         self.pump(now);
     }
 
     /// A message was framed on a SIP connection.
-    pub(crate) fn handle_message(&mut self, now: Time, source: Source, message: Result<Message, ParseError>) {
+    pub fn handle_message(&mut self, now: Time, source: Source, message: Result<Message, ParseError>) {
         self.sip.handle_message(now, source, message);
         self.pump(now);
     }
 
     /// A SIP connection ended.
-    pub(crate) fn handle_connection_closed(&mut self, now: Time, conn: ConnId, remote: SocketAddr) {
+    pub fn handle_connection_closed(&mut self, now: Time, conn: ConnId, remote: SocketAddr) {
         self.sip.handle_conn_closed(now, conn, remote);
         self.pump(now);
     }
 
     /// A message could not be handed to the network.
-    pub(crate) fn handle_send_failed(&mut self, now: Time, id: sip::SendId) {
+    pub fn handle_send_failed(&mut self, now: Time, id: sip::SendId) {
         self.sip.handle_send_failed(now, id);
         self.pump(now);
     }
 
     /// A lookup ended; no destination means that it failed.
-    pub(crate) fn handle_resolved(
-        &mut self,
-        now: Time,
-        id: sip::LookupId,
-        destinations: Vec<sip::Destination>,
-    ) {
+    pub fn handle_resolved(&mut self, now: Time, id: sip::LookupId, destinations: Vec<sip::Destination>) {
         self.sip.handle_resolved(now, id, destinations);
         self.pump(now);
     }
 
     /// A shard tells something.
-    pub(crate) fn handle_shard(&mut self, now: Time, shard: ShardId, event: Event) {
+    pub fn handle_shard(&mut self, now: Time, shard: ShardId, event: Event) {
         match event {
             Event::SessionOpened { session, peer } => {
-                self.sessions.insert(session, SessionEntry { shard, peer });
+                self.sessions.insert(
+                    session,
+                    SessionEntry {
+                        shard,
+                        peer,
+                        halves: Vec::new(),
+                    },
+                );
             }
             Event::SessionClosed { session, reason } => self.session_closed(now, session, reason),
             Event::Intent { session, intent } => self.handle_intent(now, session, intent),
@@ -277,45 +303,40 @@ impl Exchange {
     }
 
     /// A deadline of [`Exchange::poll_timeout`] has come.
-    pub(crate) fn handle_timeout(&mut self, now: Time) {
+    pub fn handle_timeout(&mut self, now: Time) {
         self.sip.handle_timeout(now);
-        self.dial_waiting(now);
-        let due: Vec<CallId> = self
-            .calls
-            .iter()
-            .filter(|(_, entry)| entry.call.poll_timeout().is_some_and(|t| t <= now))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in due {
-            if let Some(entry) = self.calls.get_mut(&id) {
-                entry.call.handle_timeout(now);
+        while let Some(Reverse((at, due))) = self.deadlines.peek().copied() {
+            if at > now {
+                break;
             }
-            self.act(now, id);
+            self.deadlines.pop();
+            // A deadline that was moved meanwhile finds nothing to do.
+            match due {
+                Due::Call(id) => {
+                    if let Some(entry) = self.calls.get_mut(&id) {
+                        entry.call.handle_timeout(now);
+                    }
+                    self.act(now, id);
+                }
+                Due::Dial(leg) => self.dial_waiting(now, leg),
+            }
         }
         self.pump(now);
     }
 
     /// When [`Exchange::handle_timeout`] wants to be called.
-    pub(crate) fn poll_timeout(&self) -> Option<Time> {
-        let calls = self
-            .calls
-            .values()
-            .filter_map(|entry| entry.call.poll_timeout())
-            .min();
-        let streams = self.legs.values().filter_map(|leg| match &leg.kind {
-            Kind::Stream(stream) => stream.dial_at,
-            _ => None,
-        });
-        earliest(self.sip.poll_timeout(), earliest(calls, streams.min()))
+    pub fn poll_timeout(&self) -> Option<Time> {
+        let own = self.deadlines.peek().map(|Reverse((at, _))| *at);
+        earliest(self.sip.poll_timeout(), own)
     }
 
     /// What is to be done next.
-    pub(crate) fn poll_output(&mut self) -> Option<Output> {
+    pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
     /// Nothing new is taken in; calls go on until they end or `hang_up_all`.
-    pub(crate) fn drain(&mut self, now: Time) {
+    pub fn drain(&mut self, now: Time) {
         self.admission.drain();
         let registrations: Vec<_> = self.registrations.drain().map(|(handle, _)| handle).collect();
         for handle in registrations {
@@ -325,7 +346,7 @@ impl Exchange {
     }
 
     /// Ends every call; the grace time of a drain is over.
-    pub(crate) fn hang_up_all(&mut self, now: Time) {
+    pub fn hang_up_all(&mut self, now: Time) {
         let calls: Vec<CallId> = self.calls.keys().copied().collect();
         for id in calls {
             if let Some(entry) = self.calls.get_mut(&id) {
@@ -338,6 +359,22 @@ impl Exchange {
                 .push_back(Output::Shard(ShardId(shard), Command::CloseAll));
         }
         self.pump(now);
+    }
+
+    /// What is left of calls, legs, media halves with routes, sessions, relayed streams and SIP state: all
+    /// nothing when nobody is there, for tests of leaks.
+    pub fn population(&self) -> [usize; 8] {
+        let (halves, routes) = self.wiring.population();
+        [
+            self.calls.len(),
+            self.legs.len(),
+            halves,
+            routes,
+            self.sessions.len(),
+            self.live.len(),
+            self.owners.len() + self.by_handle.len(),
+            self.sip.calls(),
+        ]
     }
 
     /// Takes the SIP endpoint's words until it has none left.
@@ -356,7 +393,7 @@ impl Exchange {
 
     fn new_leg(&mut self) -> LegId {
         self.next_leg += 1;
-        LegId(OURS << 48 | self.next_leg)
+        LegId::of_exchange(self.next_leg)
     }
 
     fn command(&mut self, shard: ShardId, command: Command) {

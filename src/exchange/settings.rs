@@ -13,11 +13,7 @@ use crate::config::{self, Access, Config};
 use crate::daemon::{Listening, StartError};
 
 /// Settings of the exchange.
-pub(crate) fn exchange(
-    config: &Config,
-    listening: &Listening,
-    shards: usize,
-) -> Result<Settings, StartError> {
+pub fn exchange(config: &Config, listening: &Listening, shards: usize) -> Result<Settings, StartError> {
     let sip_addresses: Vec<SocketAddr> = listening
         .sip_udp
         .iter()
@@ -77,7 +73,7 @@ pub(crate) fn exchange(
 }
 
 /// Settings of the SIP endpoint.
-pub(crate) fn endpoint(config: &Config, listening: &Listening, settings: &Settings) -> EndpointConfig {
+pub fn endpoint(config: &Config, listening: &Listening, settings: &Settings) -> EndpointConfig {
     let listener = |transport, local: &SocketAddr| {
         let mut listener = Listener::new(transport, *local);
         let shown = match config.node.public_address {

@@ -1,11 +1,13 @@
 //! What clients do with streams: halves of calls, and relays.
 
+use std::cmp::Reverse;
+
 use base::{CallId, EndReason, LegId, SessionId, Time};
 use call::{Audio, Intent, Outcome, StreamEvent, StreamUse, Target};
 use codecs::CodecId;
 
 use super::streams::{Player, Publisher, StreamLeg};
-use super::{CODEC_WAIT, Exchange, Kind, Leg, Owner};
+use super::{CODEC_WAIT, Due, Exchange, Kind, Leg, Owner};
 use crate::shard::Command;
 
 /// A stream that a client opens, whichever way its media goes.
@@ -40,7 +42,7 @@ impl Exchange {
                 self.open(now, session, leg, stream_use, name, credentials, Some(announced));
             }
             Intent::StreamCodec { leg, codec } => self.codec_known(now, leg, codec),
-            Intent::Close { leg } => self.close_half(now, leg, EndReason::HungUp),
+            Intent::Close { leg } => self.close_half(now, session, leg, EndReason::HungUp),
         }
     }
 
@@ -58,9 +60,11 @@ impl Exchange {
         credentials: Option<(String, String)>,
         plays: Option<Vec<CodecId>>,
     ) {
-        let Some(shard) = self.sessions.get(&session).map(|s| s.shard) else {
+        let Some(entry) = self.sessions.get_mut(&session) else {
             return;
         };
+        let shard = entry.shard;
+        entry.halves.push(half);
         self.wiring.add(half, shard);
         let user = match credentials {
             None if self.settings.stream_auth => {
@@ -136,6 +140,7 @@ impl Exchange {
                 dial_at: Some(now + CODEC_WAIT),
             });
             self.legs.insert(leg, Leg { call: None, kind });
+            self.deadlines.push(Reverse((now + CODEC_WAIT, Due::Dial(leg))));
             leg
         });
         let mut call = None;
@@ -226,18 +231,16 @@ impl Exchange {
         }
     }
 
-    /// Dials for stream legs that have waited long enough for their codec.
-    pub(super) fn dial_waiting(&mut self, now: Time) {
-        let mut due = Vec::new();
-        for (leg, entry) in &mut self.legs {
-            if let Kind::Stream(stream) = &mut entry.kind
-                && stream.dial_at.is_some_and(|t| t <= now)
-            {
-                stream.dial_at = None;
-                due.push(*leg);
-            }
+    /// Dials for a stream leg that has waited long enough for its codec.
+    pub(super) fn dial_waiting(&mut self, now: Time, leg: LegId) {
+        if let Some(Leg {
+            kind: Kind::Stream(stream),
+            ..
+        }) = self.legs.get_mut(&leg)
+            && stream.dial_at.take_if(|at| *at <= now).is_some()
+        {
+            self.dial_stream(now, leg);
         }
-        due.into_iter().for_each(|leg| self.dial_stream(now, leg));
     }
 
     fn dial_stream(&mut self, now: Time, leg: LegId) {
@@ -270,10 +273,13 @@ impl Exchange {
     }
 
     /// A client closed a stream.
-    fn close_half(&mut self, now: Time, half: LegId, reason: EndReason) {
+    fn close_half(&mut self, now: Time, session: SessionId, half: LegId, reason: EndReason) {
         let mut out = Vec::new();
         self.wiring.remove(half, &mut out);
         self.commands(out);
+        if let Some(entry) = self.sessions.get_mut(&session) {
+            entry.halves.retain(|h| *h != half);
+        }
         match self.owners.remove(&half) {
             Some(Owner::Stream(leg)) => {
                 let Some(Leg {
@@ -301,35 +307,12 @@ impl Exchange {
 
     /// A client is gone, with all its streams.
     pub(super) fn session_closed(&mut self, now: Time, session: SessionId, reason: EndReason) {
-        let mut halves: Vec<LegId> = Vec::new();
-        for leg in self.legs.values() {
-            if let Kind::Stream(stream) = &leg.kind {
-                halves.extend(
-                    stream
-                        .halves()
-                        .filter(|(s, _)| *s == session)
-                        .map(|(_, half)| half),
-                );
-            }
-        }
-        for stream in self.live.values() {
-            halves.extend(
-                stream
-                    .publisher
-                    .iter()
-                    .filter(|p| p.session == session)
-                    .map(|p| p.leg),
-            );
-            halves.extend(
-                stream
-                    .players
-                    .iter()
-                    .filter(|p| p.session == session)
-                    .map(|p| p.leg),
-            );
-        }
+        let Some(entry) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        let halves = std::mem::take(&mut entry.halves);
         for half in halves {
-            self.close_half(now, half, reason);
+            self.close_half(now, session, half, reason);
         }
         self.sessions.remove(&session);
     }

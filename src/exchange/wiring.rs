@@ -9,17 +9,25 @@ use base::{CallId, LegId, ShardId};
 
 use crate::shard::Command;
 
-/// All media halves and the routes between them.
+/// All media halves and the routes between them. Every step costs by the routes of the legs it touches, never
+/// by the number of calls.
 #[derive(Debug, Default)]
 pub(super) struct Wiring {
     halves: BTreeMap<LegId, ShardId>,
+    /// Halves on each shard.
+    loads: BTreeMap<ShardId, usize>,
+    /// (source, sink)
     routes: BTreeSet<(LegId, LegId)>,
+    /// (sink, source)
+    back: BTreeSet<(LegId, LegId)>,
 }
 
 impl Wiring {
     /// A media half exists on a shard.
     pub(super) fn add(&mut self, leg: LegId, shard: ShardId) {
-        self.halves.insert(leg, shard);
+        if self.halves.insert(leg, shard).is_none() {
+            *self.loads.entry(shard).or_default() += 1;
+        }
     }
 
     /// Where a media half lives.
@@ -29,10 +37,10 @@ impl Wiring {
 
     /// How many media halves live on a shard: its load, for placing new ones.
     pub(super) fn load(&self, shard: ShardId) -> usize {
-        self.halves.values().filter(|s| **s == shard).count()
+        self.loads.get(&shard).copied().unwrap_or(0)
     }
 
-    /// Makes the routes among `members` be exactly `wanted`; routes that touch no member are left alone.
+    /// Makes the routes of `members` be exactly `wanted`; routes that touch no member are left alone.
     pub(super) fn set(
         &mut self,
         call: CallId,
@@ -40,13 +48,10 @@ impl Wiring {
         wanted: &BTreeSet<(LegId, LegId)>,
         out: &mut Vec<(ShardId, Command)>,
     ) {
-        let touches = |r: &&(LegId, LegId)| members.contains(&r.0) || members.contains(&r.1);
-        let gone: Vec<_> = self
-            .routes
+        let gone: BTreeSet<_> = members
             .iter()
-            .filter(touches)
-            .filter(|r| !wanted.contains(*r))
-            .copied()
+            .flat_map(|leg| self.of(*leg))
+            .filter(|route| !wanted.contains(route))
             .collect();
         for (from, to) in gone {
             self.disconnect(from, to, out);
@@ -58,18 +63,29 @@ impl Wiring {
 
     /// Forgets a media half, with every route of it, and tells its shard to close it.
     pub(super) fn remove(&mut self, leg: LegId, out: &mut Vec<(ShardId, Command)>) {
-        let gone: Vec<_> = self
-            .routes
-            .iter()
-            .filter(|r| r.0 == leg || r.1 == leg)
-            .copied()
-            .collect();
+        let gone: BTreeSet<_> = self.of(leg).into_iter().collect();
         for (from, to) in gone {
             self.disconnect(from, to, out);
         }
         if let Some(shard) = self.halves.remove(&leg) {
+            if let Some(load) = self.loads.get_mut(&shard) {
+                *load = load.saturating_sub(1);
+            }
             out.push((shard, Command::Close { leg }));
         }
+    }
+
+    /// Halves and routes now, for tests of leaks.
+    pub(super) fn population(&self) -> (usize, usize) {
+        (self.halves.len(), self.routes.len())
+    }
+
+    /// Every route that begins or ends at a leg.
+    fn of(&self, leg: LegId) -> Vec<(LegId, LegId)> {
+        let range = (leg, LegId(0))..=(leg, LegId(u64::MAX));
+        let out = self.routes.range(range.clone()).copied();
+        out.chain(self.back.range(range).map(|(to, from)| (*from, *to)))
+            .collect()
     }
 
     fn connect(&mut self, call: CallId, from: LegId, to: LegId, out: &mut Vec<(ShardId, Command)>) {
@@ -91,6 +107,7 @@ impl Wiring {
             ));
         }
         self.routes.insert((from, to));
+        self.back.insert((to, from));
         out.push((there, Command::Connect { from, to }));
     }
 
@@ -98,6 +115,7 @@ impl Wiring {
         if !self.routes.remove(&(from, to)) {
             return;
         }
+        self.back.remove(&(to, from));
         let (Some(here), Some(there)) = (self.shard_of(from), self.shard_of(to)) else {
             return;
         };
@@ -118,8 +136,8 @@ impl Wiring {
     /// Whether some route already brings `from` to `shard`.
     fn exported(&self, from: LegId, shard: ShardId) -> bool {
         self.routes
-            .iter()
-            .any(|(f, t)| *f == from && self.shard_of(*t) == Some(shard))
+            .range((from, LegId(0))..=(from, LegId(u64::MAX)))
+            .any(|(_, to)| self.shard_of(*to) == Some(shard))
     }
 }
 

@@ -486,7 +486,7 @@ impl Shard {
     /// A media half for a stream of a client.
     fn open_half(&mut self, kind: Kind) -> LegId {
         self.next_leg += 1;
-        let leg = LegId(u64::from(self.id.0) << 48 | self.next_leg);
+        let leg = LegId::of_shard(self.id, self.next_leg);
         self.legs.insert(leg, MediaLeg::new(CallId(0), kind));
         leg
     }
