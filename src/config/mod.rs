@@ -16,7 +16,8 @@ use std::path::Path;
 
 pub use problem::{Problem, Problems};
 pub use tables::{
-    Access, Codec, Config, Limits, Log, LogFormat, LogLevel, Media, Node, Route, Rtmp, Sip, Trunk, User,
+    Access, Codec, Config, Digest, Limits, Log, LogFormat, LogLevel, Media, Node, Route, Rtmp, Sip, Trunk,
+    User,
 };
 pub use value::{Pattern, PortRange, Secret, Size};
 

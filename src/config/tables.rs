@@ -89,6 +89,23 @@ section! {
     }
 }
 
+choice! {
+    /// A digest algorithm (RFC 8760).
+    Digest {
+        /// What every phone knows.
+        Md5 = "MD5",
+        /// Stronger; asked of phones that are known to have it.
+        Sha256 = "SHA-256",
+    }
+}
+
+fn some_digest(list: &[Digest]) -> Result<(), String> {
+    if list.is_empty() {
+        return Err("must name at least one algorithm".to_owned());
+    }
+    Ok(())
+}
+
 section! {
     /// `[sip]`
     Sip {
@@ -106,6 +123,9 @@ section! {
         /// Who may register: "open" anybody under any name; "users" the [[user]] of that name with its
         /// password; "auto" anybody from this machine while there is no [[user]], otherwise users.
         registration: Access = Access::Auto;
+        /// The digest algorithms that phones are challenged with, in this order: "MD5", "SHA-256". Many phones
+        /// give up on a challenge they do not know, even when MD5 stands beside it.
+        digest: Vec<Digest> = vec![Digest::Md5], where |v| some_digest(v);
         /// Who may call in: as `registration`. Trunks may always. Strangers never reach a trunk, whatever
         /// stands here.
         inbound: Access = Access::Auto;

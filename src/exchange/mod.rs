@@ -36,13 +36,26 @@ use wiring::Wiring;
 /// How long a published stream is waited for to show its codec before its call is dialled without it.
 const CODEC_WAIT: Duration = Duration::from_millis(300);
 
-/// When an inbound INVITE must come with credentials.
+/// Who may use a service without showing a local account's name and password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InviteAuth {
-    /// Only where it matters: the caller claims to be a local user, or the target leaves the gateway.
-    WhenNeeded,
-    /// Always.
-    Always,
+pub enum Admits {
+    /// Anybody. A caller that claims to be a local user must still show that it is.
+    Anybody,
+    /// Programs on this machine.
+    Loopback,
+    /// Nobody.
+    Users,
+}
+
+impl Admits {
+    /// Whether a peer must show who it is.
+    fn asks(self, peer: IpAddr) -> bool {
+        match self {
+            Admits::Anybody => false,
+            Admits::Loopback => !peer.is_loopback(),
+            Admits::Users => true,
+        }
+    }
 }
 
 /// A SIP provider or server that the gateway registers with and calls through.
@@ -85,10 +98,10 @@ pub struct Settings {
     pub max_duration: Option<Duration>,
     /// Calls at a time and a second.
     pub limits: Limits,
-    /// When callers must authenticate.
-    pub invite_auth: InviteAuth,
-    /// Whether streams must come with the name and password of a local account.
-    pub stream_auth: bool,
+    /// Who may call in by SIP.
+    pub callers: Admits,
+    /// Who may publish and play.
+    pub streamers: Admits,
     /// Local accounts: name and password.
     pub users: Vec<(String, String)>,
     /// Where numbers go.

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use call::{Limits, Route, RouteTo, Routes};
 use codecs::CodecId;
-use sip::auth::Credentials;
-use sip::{EndpointConfig, Host, Listener, Transport, Uri};
+use sip::auth::{Algorithm, Credentials};
+use sip::{EndpointConfig, Host, Listener, OpenRegistration, Transport, Uri};
 
-use super::{InviteAuth, Settings, Trunk};
+use super::{Admits, Settings, Trunk};
 use crate::config::{self, Access, Config};
 use crate::daemon::{Listening, StartError};
 
@@ -53,8 +53,8 @@ pub fn exchange(config: &Config, listening: &Listening, shards: usize) -> Result
             calls: usize::try_from(config.limits.calls).unwrap_or(usize::MAX),
             calls_per_second: config.limits.calls_per_second,
         },
-        invite_auth: invite_auth(config),
-        stream_auth: stream_auth(config),
+        callers: admits(config.sip.inbound, &config.user),
+        streamers: admits(config.rtmp.access, &config.user),
         users: config
             .user
             .iter()
@@ -105,6 +105,12 @@ pub fn endpoint(config: &Config, listening: &Listening, settings: &Settings) -> 
         min_expires: seconds(config.sip.register_min),
         max_expires: seconds(config.sip.register_max),
         default_expires: seconds(config.sip.register_max),
+        digest: config.sip.digest.iter().map(|d| digest(*d)).collect(),
+        open_registration: match config.sip.registration {
+            Access::Open => OpenRegistration::Anybody,
+            Access::Auto if config.user.is_empty() => OpenRegistration::Loopback,
+            Access::Auto | Access::Users => OpenRegistration::Nobody,
+        },
         ..EndpointConfig::default()
     }
 }
@@ -117,19 +123,18 @@ fn far_away(local: &SocketAddr) -> SocketAddr {
     }
 }
 
-fn invite_auth(config: &Config) -> InviteAuth {
-    match config.sip.inbound {
-        Access::Users => InviteAuth::Always,
-        Access::Auto if !config.user.is_empty() => InviteAuth::WhenNeeded,
-        Access::Auto | Access::Open => InviteAuth::WhenNeeded,
+fn digest(digest: config::Digest) -> Algorithm {
+    match digest {
+        config::Digest::Md5 => Algorithm::Md5,
+        config::Digest::Sha256 => Algorithm::Sha256,
     }
 }
 
-fn stream_auth(config: &Config) -> bool {
-    match config.rtmp.access {
-        Access::Users => true,
-        Access::Auto => !config.user.is_empty(),
-        Access::Open => false,
+fn admits(access: Access, users: &[config::User]) -> Admits {
+    match access {
+        Access::Open => Admits::Anybody,
+        Access::Auto if users.is_empty() => Admits::Loopback,
+        Access::Auto | Access::Users => Admits::Users,
     }
 }
 

@@ -10,7 +10,7 @@ use sip::{Binding, Body, CallHandle, Event as SipEvent, Host, Invite, NameAddr, 
 
 use super::dial::SipCallee;
 use super::negotiation::{Local, Place, Remote};
-use super::{Exchange, InviteAuth, Kind, Leg};
+use super::{Exchange, Kind, Leg};
 use crate::shard::{Command, RtpParams};
 
 /// The signalling half of a SIP party.
@@ -216,10 +216,8 @@ impl Exchange {
             .trunks
             .iter()
             .any(|t| t.uri.host().ip() == Some(source.remote.ip()));
-        match self.settings.invite_auth {
-            InviteAuth::Always => !from_trunk,
-            InviteAuth::WhenNeeded => claims && self.is_ours(&from.uri) && !from_trunk,
-        }
+        let pretends = claims && self.is_ours(&from.uri);
+        !from_trunk && (pretends || self.settings.callers.asks(source.remote.ip()))
     }
 
     /// Rings a SIP party: first a port, then the INVITE.

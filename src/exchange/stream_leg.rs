@@ -63,11 +63,11 @@ impl Exchange {
         let Some(entry) = self.sessions.get_mut(&session) else {
             return;
         };
-        let shard = entry.shard;
+        let (shard, peer) = (entry.shard, entry.peer.ip());
         entry.halves.push(half);
         self.wiring.add(half, shard);
         let user = match credentials {
-            None if self.settings.stream_auth => {
+            None if self.settings.streamers.asks(peer) => {
                 let outcome =
                     Outcome::from_status(401, "User name and password needed: add ?user=NAME&pass=PASSWORD");
                 self.refuse_half(session, half, outcome);

@@ -21,7 +21,8 @@ mod uri;
 
 pub use endpoint::{
     Binding, Body, CallHandle, Endpoint, EndpointConfig, Event, Invite, Limits, Listener, LookupId,
-    OutOfDialog, Output, Refused, Registration, RegistrationHandle, RequestHandle, SendId, User,
+    OpenRegistration, OutOfDialog, Output, Refused, Registration, RegistrationHandle, RequestHandle, SendId,
+    User,
 };
 pub use error::{Error, ParseError};
 pub use header::{CSeq, HeaderName, Headers, MediaType, NameAddr, Via};

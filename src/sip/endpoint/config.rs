@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::auth::Algorithm;
 use crate::transaction::Base;
 use crate::transport::Transport;
 use crate::uri::{Host, Uri};
@@ -76,6 +77,18 @@ impl Default for Limits {
     }
 }
 
+/// Who may register without a password.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum OpenRegistration {
+    /// Nobody: every name is an account's.
+    #[default]
+    Nobody,
+    /// Those on this machine.
+    Loopback,
+    /// Anybody.
+    Anybody,
+}
+
 /// Settings of an [`Endpoint`](crate::Endpoint).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct EndpointConfig {
@@ -106,6 +119,11 @@ pub struct EndpointConfig {
     pub max_expires: u32,
     /// The registration granted when none is asked for, in seconds.
     pub default_expires: u32,
+    /// The digest algorithms challenged with, in this order, and accepted. MD5 alone by default: many phones
+    /// give up on a challenge they do not know, even when another stands beside it.
+    pub digest: Vec<Algorithm>,
+    /// Who may register without a password.
+    pub open_registration: OpenRegistration,
     /// Whether the embedded registrar is there. When not, REGISTER is answered 405.
     pub registrar: bool,
     /// Failed authentications from one address within a minute after which its requests are dropped until the
@@ -131,6 +149,8 @@ impl Default for EndpointConfig {
             min_expires: 30,
             max_expires: 3600,
             default_expires: 600,
+            digest: vec![Algorithm::Md5],
+            open_registration: OpenRegistration::Nobody,
             registrar: true,
             auth_failures: 20,
             limits: Limits::default(),

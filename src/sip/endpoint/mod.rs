@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 
 use base::{ConnId, Rng, Time};
 
-pub use config::{EndpointConfig, Limits, Listener};
+pub use config::{EndpointConfig, Limits, Listener, OpenRegistration};
 pub use event::{
     Binding, Body, CallHandle, Event, Invite, LookupId, OutOfDialog, Output, Refused, Registration,
     RegistrationHandle, RequestHandle, SendId, User,
@@ -84,7 +84,8 @@ impl Endpoint {
         let realm = config.domains.first().cloned();
         Endpoint {
             registrar: Registrar::new(&config),
-            verifier: Verifier::new(realm.unwrap_or_else(|| "flashgate".to_owned()), key),
+            verifier: Verifier::new(realm.unwrap_or_else(|| "flashgate".to_owned()), key)
+                .with_algorithms(config.digest.clone()),
             guard: guard::Guard::new(config.limits.offenders, config.auth_failures),
             config,
             rng,

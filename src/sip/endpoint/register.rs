@@ -5,6 +5,7 @@ use std::time::Duration;
 use base::{ConnId, Time};
 
 use super::client::{Owner, Sending};
+use super::config::OpenRegistration;
 use super::{Binding, Deadline, Endpoint, Event, Refused, Registration, RegistrationHandle};
 use crate::auth;
 use crate::header::{HeaderName, NameAddr, seconds};
@@ -59,12 +60,17 @@ impl Endpoint {
             self.reject(now, tx, 404);
             return;
         }
+        let open = match self.config.open_registration {
+            OpenRegistration::Nobody => false,
+            OpenRegistration::Loopback => source.remote.ip().is_loopback(),
+            OpenRegistration::Anybody => true,
+        };
         let user = match self.authenticate(now, tx, source, request) {
-            Ok(Some(user)) => user,
-            Ok(None) => {
+            Ok(None) if !open => {
                 self.ask_credentials(now, tx, source, false);
                 return;
             }
+            Ok(user) => user,
             Err(()) => return,
         };
         let Some(aor) = self.aor(&to.uri) else {
@@ -73,7 +79,17 @@ impl Endpoint {
         };
         // Nobody registers for another.
         let owner = to.uri.user().unwrap_or_default();
-        if user != owner && user.split('@').next() != Some(&*owner) {
+        let is_owner = |user: &String| *user == owner || user.split('@').next() == Some(&*owner);
+        // An open registrar still keeps the names of its accounts for those who know the password.
+        let allowed = match &user {
+            Some(user) => is_owner(user),
+            None => !self.users.contains_key(&*owner),
+        };
+        if !allowed && user.is_none() {
+            self.ask_credentials(now, tx, source, false);
+            return;
+        }
+        if !allowed {
             self.reject(now, tx, 403);
             return;
         }
