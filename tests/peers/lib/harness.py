@@ -183,7 +183,7 @@ class Bench:
     # ---- processes
 
     def start(self, name, args, **options):
-        process = Process(self, self.unique(name), args, **options)
+        process = Process(self, name if options.pop("exact", False) else self.unique(name), args, **options)
         self.started.append(process)
         return process
 
@@ -194,7 +194,7 @@ class Bench:
         return process.out()
 
     def script(self, name, path, env, **options):
-        return self.start(name, [os.path.join(PEERS, path), *options.pop("args", ())], env=env, **options)
+        return self.start(name, [os.path.join(PEERS, path), *options.pop("args", ())], env=env, exact=True, **options)
 
     def stop_all(self):
         for cleanup in reversed(self.cleanups):
@@ -211,8 +211,8 @@ class Bench:
 
     # ---- peers
 
-    def gateway(self, **options):
-        gateway = Gateway(self, **options)
+    def gateway(self, settings=None, **options):
+        gateway = Gateway(self, settings, **options)
         self.started.append(gateway)
         gateway.wait_ready()
         return gateway
