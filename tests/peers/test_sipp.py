@@ -2,7 +2,7 @@
 import time
 
 from lib.harness import DOMAIN, check, test
-from lib.phone import Phone, register
+from lib.phone import register
 from lib.rtmpmini import Client
 
 # What belongs to a later stage, and why. `run.py --list` shows it.
@@ -58,8 +58,8 @@ caller("uac_register_bad_password", ("-s", "alice", "-key", "domain", DOMAIN), u
 
 @test(seconds=60)
 def sipp_uac_invite_401(bench):
-    """sipp's uac_invite_401: with users configured a call in is challenged"""
-    gateway = bench.gateway(users=["alice"])
+    """sipp's uac_invite_401: with sip.inbound = "users" a call in is challenged"""
+    gateway = bench.gateway({"sip": {"inbound": "users"}}, users=["alice"])
     against(bench, gateway, "uac_invite_401", ["-s", "echo", "-au", "alice", "-ap", "alicepw"])
 
 
@@ -67,8 +67,8 @@ def callee(caller_scenario, callee_scenario, args=()):
     """A test in which sipp calls sipp, registered as bob, by way of the gateway."""
     def run(bench):
         gateway = bench.gateway({"sip": {"inbound": "open"}}, users=["bob"])
-        far = bench.sipp(callee_scenario, "-", ["-rtp_echo"])
-        register(bench, gateway, "bob", "bobpw", "sip:bob@127.0.0.1:%d" % far.port)
+        port = register(bench, gateway, "bob", "bobpw")
+        far = bench.sipp(callee_scenario, "-", ["-rtp_echo"], PORT=port)
         against(bench, gateway, caller_scenario, ["-s", "bob", *args])
         bench.finish_sipp(far, callee_scenario)
     run.__name__ = "sipp_%s__%s" % (caller_scenario, callee_scenario)

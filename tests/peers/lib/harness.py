@@ -228,7 +228,7 @@ class Bench:
 
     def sipp(self, scenario, remote="-", args=(), **env):
         """Runs a scenario; .port is its SIP port."""
-        port, raw = self.ports(), scenario in ("uac_pcap", "uac_dtmf_rfc4733")
+        port, raw = env.pop("PORT", None) or self.ports(), scenario in ("uac_pcap", "uac_dtmf_rfc4733")
         settings = dict(PORT=port, MEDIA=self.media_folder, HOLD=800, LIMIT=25,
                         MEDIA_PORT=self.ports(8), LOG=self.path("sipp"))
         settings.update(env)
