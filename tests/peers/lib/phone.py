@@ -109,8 +109,13 @@ class Phone:
 
     def close(self):
         self.running = False
-        self.sip.close()
-        self.rtp.close()
+        for sock in (self.sip, self.rtp):
+            try:
+                # Wakes the thread that reads it; without that the port stays taken.
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            sock.close()
 
     def leg(self, seconds=10.0):
         """The newest call, when there is one that was answered and acknowledged."""
