@@ -298,6 +298,7 @@ impl Exchange {
             Event::Intent { session, intent } => self.handle_intent(now, session, intent),
             Event::RtpOpened { leg, local } => self.rtp_opened(now, leg, local),
             Event::RtpFailed { leg } => self.sip_leg_failed(now, leg, EndReason::Overloaded),
+            Event::LegBroke { leg } => self.leg_broke(now, leg),
             Event::RtpSilent { leg } => self.sip_leg_failed(now, leg, EndReason::TimedOut),
             Event::Digit { leg, digit } => tracing::debug!(%leg, %digit, "digit"),
             Event::Stats { leg, stats } => tracing::info!(

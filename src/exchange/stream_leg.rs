@@ -272,6 +272,22 @@ impl Exchange {
         Audio { takes, sends }
     }
 
+    /// A fault of ours ended a media half: its call, or its stream, ends with it.
+    pub(super) fn leg_broke(&mut self, now: Time, half: LegId) {
+        match self.owners.get(&half).cloned() {
+            Some(Owner::Stream(leg)) => {
+                self.end_streams(leg, &Outcome::new(EndReason::Internal));
+                self.abandon(now, leg, EndReason::Internal);
+            }
+            Some(Owner::Live(_)) => {
+                let mut out = Vec::new();
+                self.wiring.remove(half, &mut out);
+                self.commands(out);
+            }
+            None => self.sip_leg_failed(now, half, EndReason::Internal),
+        }
+    }
+
     /// A client closed a stream.
     fn close_half(&mut self, now: Time, session: SessionId, half: LegId, reason: EndReason) {
         let mut out = Vec::new();

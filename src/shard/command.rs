@@ -161,6 +161,11 @@ pub enum Event {
         /// Which leg.
         leg: LegId,
     },
+    /// A fault of ours ended a media half.
+    LegBroke {
+        /// Which.
+        leg: LegId,
+    },
     /// No RTP came for the configured time.
     RtpSilent {
         /// Which leg.

@@ -17,6 +17,7 @@ mod settings;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -124,8 +125,8 @@ impl Shard {
         else {
             return;
         };
-        rtp.handle_rtp(now, from, packet, &mut self.outbox);
-        self.run_rtp(now, leg);
+        rtp.handle_rtp(now, from, packet);
+        self.guard_leg(now, leg, |shard| shard.run_rtp(now, leg));
     }
 
     /// A datagram came on the RTCP port of a leg.
@@ -162,7 +163,9 @@ impl Shard {
                 ..
             })
         ) {
-            self.deliver(now, frame.leg, frame.kind, &frame.payload);
+            self.guard_leg(now, frame.leg, |shard| {
+                shard.deliver(now, frame.leg, frame.kind, &frame.payload)
+            });
         }
     }
 
@@ -231,7 +234,7 @@ impl Shard {
                 break;
             }
             self.deadlines.pop();
-            self.run_rtp(now, leg);
+            self.guard_leg(now, leg, |shard| shard.run_rtp(now, leg));
         }
         while let Some(at) = self.next_step.filter(|at| *at <= now) {
             // A late step is not repeated: what is more than a full round behind is skipped, and the
@@ -289,19 +292,7 @@ impl Shard {
         };
         turn.retain(|leg| self.legs.contains_key(leg));
         for leg in &turn {
-            match self.legs.get_mut(leg).map(|l| &mut l.kind) {
-                Some(Kind::Rtp(rtp)) => {
-                    rtp.tick(now, &mut self.outbox);
-                    self.run_rtp(now, *leg);
-                }
-                Some(Kind::Tone(tone)) => {
-                    let mut scratch = std::mem::take(&mut self.scratch);
-                    let kind = tone.next(&mut scratch);
-                    self.deliver(now, *leg, kind, &scratch);
-                    self.scratch = scratch;
-                }
-                _ => {}
-            }
+            self.guard_leg(now, *leg, |shard| shard.take_turn(now, *leg));
         }
         if let Some(phase) = self.phases.get_mut(self.step) {
             // Legs that joined meanwhile are behind those that had their turn.
@@ -311,6 +302,23 @@ impl Shard {
         self.step = (self.step + 1) % PHASES;
         if self.phases.iter().all(Vec::is_empty) {
             self.next_step = None;
+        }
+    }
+
+    /// A leg's work every 20 ms.
+    fn take_turn(&mut self, now: Time, leg: LegId) {
+        match self.legs.get_mut(&leg).map(|l| &mut l.kind) {
+            Some(Kind::Rtp(rtp)) => {
+                rtp.tick(now, &mut self.outbox);
+                self.run_rtp(now, leg);
+            }
+            Some(Kind::Tone(tone)) => {
+                let mut scratch = std::mem::take(&mut self.scratch);
+                let kind = tone.next(&mut scratch);
+                self.deliver(now, leg, kind, &scratch);
+                self.scratch = scratch;
+            }
+            _ => {}
         }
     }
 
@@ -440,8 +448,22 @@ impl Shard {
         }
     }
 
+    /// Does a leg's work so that a fault in it (of a codec, say) ends that leg and no other.
+    fn guard_leg(&mut self, now: Time, leg: LegId, work: impl FnOnce(&mut Shard)) {
+        // What the fault left half done is thrown away with the leg.
+        if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
+            tracing::error!(%leg, "a fault of flashgate ended this leg; please report it with the lines above");
+            self.close_leg(now, leg);
+            self.outbox.event(Event::LegBroke { leg });
+        }
+    }
+
     /// Gives a frame to one sink.
     fn feed(&mut self, now: Time, to: LegId, kind: FrameKind, payload: &[u8]) {
+        self.guard_leg(now, to, |shard| shard.feed_unguarded(now, to, kind, payload));
+    }
+
+    fn feed_unguarded(&mut self, now: Time, to: LegId, kind: FrameKind, payload: &[u8]) {
         match self.legs.get_mut(&to).map(|l| &mut l.kind) {
             Some(Kind::Rtp(rtp)) => rtp.feed(now, kind, payload, &mut self.outbox),
             Some(Kind::Play(play)) => {

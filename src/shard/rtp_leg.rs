@@ -43,6 +43,10 @@ pub(super) struct RtpLeg {
     feed: Feed,
     /// The next packet begins a talk spurt (RFC 3551 §4.1).
     marker: bool,
+    /// Frames that wait for their packet to be full, when the peer asked for more than 20 ms in each.
+    packet: Vec<u8>,
+    packet_frames: u32,
+    packet_timestamp: u32,
     /// When the sender's timestamp was last moved, for gaps in a source that is not paced.
     last_sent: Option<Time>,
     opened: Time,
@@ -84,6 +88,9 @@ impl RtpLeg {
             dtmf_out: DtmfSender::new(8_000),
             feed: Feed::Silent,
             marker: true,
+            packet: Vec::with_capacity(PACKET),
+            packet_frames: 0,
+            packet_timestamp: 0,
             last_sent: None,
             opened: Time::ZERO,
             told_silent: false,
@@ -139,7 +146,7 @@ impl RtpLeg {
     }
 
     /// A datagram on the RTP port. RTCP may come here too (RFC 5761), STUN and garbage are dropped.
-    pub(super) fn handle_rtp(&mut self, now: Time, from: SocketAddr, packet: &[u8], outbox: &mut Outbox) {
+    pub(super) fn handle_rtp(&mut self, now: Time, from: SocketAddr, packet: &[u8]) {
         if media::is_rtcp(packet) {
             self.handle_rtcp(now, from, packet);
             return;
@@ -197,7 +204,6 @@ impl RtpLeg {
         } else {
             let _counted = self.jitter.insert(now, &rtp);
         }
-        let _ = outbox;
     }
 
     /// A datagram on the RTCP port.
@@ -429,15 +435,48 @@ impl RtpLeg {
         }
     }
 
-    fn send_audio(&mut self, now: Time, payload: &[u8], outbox: &mut Outbox) {
-        let Some(pt) = self.params.as_ref().map(|p| p.send.0) else {
-            return;
+    /// Sends a frame of 20 ms, or keeps it until the packet the peer asked for is full.
+    fn send_audio(&mut self, now: Time, frame: &[u8], outbox: &mut Outbox) {
+        let Some(params) = &self.params else { return };
+        let (pt, codec) = params.send;
+        // Frames of codecs with a frame of their own do not join without bit shuffling; every receiver takes
+        // shorter packets than it asked for (RFC 3551 §4.2).
+        let joined = if codecs::codec(codec).frame_samples == 0 {
+            (params.ptime_ms / 20).clamp(1, 3)
+        } else {
+            1
         };
+        if joined > 1 {
+            if self.packet_frames == 0 {
+                self.packet.clear();
+                self.packet_timestamp = self.sender.timestamp();
+            }
+            self.packet.extend_from_slice(frame);
+            self.packet_frames += 1;
+            if self.packet_frames < joined {
+                return;
+            }
+            self.packet_frames = 0;
+            let packet = std::mem::take(&mut self.packet);
+            self.send_packet(now, pt, self.packet_timestamp, &packet, outbox);
+            self.packet = packet;
+        } else {
+            self.send_packet(now, pt, self.sender.timestamp(), frame, outbox);
+        }
+    }
+
+    fn send_packet(&mut self, now: Time, pt: u8, timestamp: u32, payload: &[u8], outbox: &mut Outbox) {
         let Some(to) = self.latch.remote() else { return };
         let marker = std::mem::replace(&mut self.marker, false);
         let sender = &mut self.sender;
-        outbox.rtp(self.leg, to, RTP_HEADER + payload.len(), |out| {
-            sender.write(pt, marker, payload, out).unwrap_or(0)
+        let size = RTP_HEADER + payload.len();
+        outbox.rtp(self.leg, to, size, |out| {
+            if let Some(body) = out.get_mut(RTP_HEADER..) {
+                body.copy_from_slice(payload);
+            }
+            sender
+                .write_header(pt, marker, timestamp, out)
+                .map_or(0, |()| size)
         });
         self.note_sent(now);
     }

@@ -1,6 +1,7 @@
 //! Client sessions: an RTMP connection, the dialect spoken on it, and the streams it carries.
 
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -164,8 +165,17 @@ fn refusal_code(outcome: &Outcome, publishes: bool) -> &'static str {
 }
 
 impl Shard {
-    /// Takes in what a client's connection has brought, until it has nothing more.
+    /// Takes in what a client's connection has brought; a fault in that ends this session and no other.
     pub(super) fn run_session(&mut self, now: Time, id: SessionId) {
+        let work = AssertUnwindSafe(|| self.run_session_unguarded(now, id));
+        if catch_unwind(work).is_err() {
+            tracing::error!(session = %id, "a fault of flashgate ended this session; please report it with the lines above");
+            self.end_session(now, id, EndReason::Internal);
+        }
+    }
+
+    /// Takes in what a client's connection has brought, until it has nothing more.
+    fn run_session_unguarded(&mut self, now: Time, id: SessionId) {
         loop {
             let mut payload = std::mem::take(&mut self.scratch);
             payload.clear();
