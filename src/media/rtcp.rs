@@ -6,9 +6,7 @@
 use crate::{Error, RtpSender};
 use base::{Rng, Time};
 use rtcp_types::prelude::*;
-use rtcp_types::{
-    Bye, Compound, Packet, ReceiverReport, ReportBlock, Sdes, SdesChunk, SdesItem, SenderReport,
-};
+use rtcp_types::{Bye, Compound, ReceiverReport, ReportBlock, Sdes, SdesChunk, SdesItem, SenderReport};
 use std::time::Duration;
 
 /// The fixed minimum between reports (RFC 3550 §6.2); half of it before the first.
@@ -213,11 +211,18 @@ impl RtcpSession {
     /// # Errors
     /// [`Error::NotRtcp`].
     pub fn handle_input(&mut self, now: Time, our_ssrc: u32, datagram: &[u8]) -> Result<RtcpEvent, Error> {
-        let compound = Compound::parse(datagram).map_err(|_| Error::NotRtcp("not a compound packet"))?;
+        // Checks the lengths of all packets; what they hold is looked at one by one, so that a description we
+        // do not need, and some peers pad wrongly, spoils no report.
+        Compound::parse(datagram).map_err(|_| Error::NotRtcp("not a compound packet"))?;
         let mut event = RtcpEvent::Nothing;
-        for packet in compound {
-            match packet.map_err(|_| Error::NotRtcp("a packet in the compound is cut short"))? {
-                Packet::Sr(sr) => {
+        let mut rest = datagram;
+        while let Some((packet, next)) = split_packet(rest) {
+            rest = next;
+            match packet.get(1).copied() {
+                Some(SenderReport::PACKET_TYPE) => {
+                    let Ok(sr) = SenderReport::parse(packet) else {
+                        continue;
+                    };
                     if sr.ssrc() == our_ssrc {
                         return Ok(RtcpEvent::Collision);
                     }
@@ -228,7 +233,10 @@ impl RtcpSession {
                     event = RtcpEvent::Report;
                     self.reports(now, our_ssrc, sr.report_blocks());
                 }
-                Packet::Rr(rr) => {
+                Some(ReceiverReport::PACKET_TYPE) => {
+                    let Ok(rr) = ReceiverReport::parse(packet) else {
+                        continue;
+                    };
                     if rr.ssrc() == our_ssrc {
                         return Ok(RtcpEvent::Collision);
                     }
@@ -236,10 +244,10 @@ impl RtcpSession {
                     event = RtcpEvent::Report;
                     self.reports(now, our_ssrc, rr.report_blocks());
                 }
-                Packet::Bye(bye) => {
+                Some(Bye::PACKET_TYPE) => {
                     let current = self.source.map(|s| s.ssrc);
-                    if bye.ssrcs().any(|ssrc| Some(ssrc) == current) {
-                        return Ok(RtcpEvent::Bye);
+                    if Bye::parse(packet).is_ok_and(|bye| bye.ssrcs().any(|ssrc| Some(ssrc) == current)) {
+                        event = RtcpEvent::Bye;
                     }
                 }
                 _ => {}
@@ -363,6 +371,12 @@ impl Source {
     fn lost(&self) -> i64 {
         self.expected() as i64 - self.received as i64
     }
+}
+
+/// The first packet of a compound, and what follows it (RFC 3550 §6.4.1: length in words, less one).
+fn split_packet(compound: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (high, low) = (*compound.get(2)?, *compound.get(3)?);
+    compound.split_at_checked((usize::from(u16::from_be_bytes([high, low])) + 1) * 4)
 }
 
 /// Time since the process began as a 64-bit NTP timestamp (RFC 3550 §4).

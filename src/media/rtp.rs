@@ -359,7 +359,7 @@ mod tests {
 
     #[test]
     fn extension_past_the_end_is_refused() {
-        // The 20 bytes that panic the `rtp` crate: one-byte extension whose element runs past its word.
+        // Nine words of extension are announced, one is there.
         let mut d = [0u8; 20];
         d[0] = 0x90;
         d[12..16].copy_from_slice(&[0xbe, 0xde, 0, 9]);
