@@ -78,9 +78,14 @@ impl Flow {
         }
     }
 
+    /// Whether pings are sent at all.
+    pub fn pings(&self) -> bool {
+        self.config.pings
+    }
+
     /// The token of a ping to be written now; `None` when too many are on their way.
     pub fn ping(&mut self, now: Time) -> Option<u32> {
-        if self.pings.len() >= MAX_PINGS {
+        if !self.config.pings || self.pings.len() >= MAX_PINGS {
             return None;
         }
         // The field is meant to hold a time in ms; ours never repeats.

@@ -11,6 +11,7 @@ pub mod amf;
 pub mod amf0;
 pub mod amf3;
 pub mod chunk;
+pub mod client;
 pub mod flow;
 pub mod flv;
 pub mod handshake;

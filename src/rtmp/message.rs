@@ -1,5 +1,7 @@
 //! RTMP messages, as they are above chunk streams and above RTMFP flows alike.
 
+use std::borrow::Cow;
+
 use crate::amf::{AmfError, Value};
 use crate::amf0;
 
@@ -90,6 +92,19 @@ pub(crate) fn amf_body<'a>(message: &Message<'a>) -> &'a [u8] {
     match (message.kind, message.payload.split_first()) {
         (kind::DATA_AMF3 | kind::COMMAND_AMF3 | kind::SHARED_OBJECT_AMF3, Some((0, rest))) => rest,
         _ => message.payload,
+    }
+}
+
+/// The string at the start of AMF0 values, and what follows it.
+pub(crate) fn leading_string(body: &[u8], max_values: usize) -> Option<(Cow<'_, str>, &[u8])> {
+    if let Some(([2, h, l], rest)) = body.split_first_chunk::<3>() {
+        let (text, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes([*h, *l])))?;
+        return Some((String::from_utf8_lossy(text), rest));
+    }
+    let mut decoder = amf0::Decoder::new(body, max_values);
+    match decoder.value() {
+        Ok(Some(Value::String(s))) => Some((Cow::Owned(s), decoder.rest())),
+        _ => None,
     }
 }
 

@@ -267,8 +267,11 @@ impl NetConnection {
         self.outgoing.len()
     }
 
-    /// Pings an idle peer; fails when it has been silent for too long.
+    /// Pings an idle peer; fails when it has been silent for too long. Without pings, silence is no sign.
     pub fn handle_timeout(&mut self, now: Time) -> Result<(), Error> {
+        if !self.flow.pings() {
+            return Ok(());
+        }
         if now >= self.last_heard + self.patience.silence {
             return Err(Error::PeerSilent);
         }
@@ -283,6 +286,9 @@ impl NetConnection {
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub fn poll_timeout(&self) -> Option<Time> {
+        if !self.flow.pings() {
+            return None;
+        }
         earliest(
             Some(self.keepalive_time()),
             Some(self.last_heard + self.patience.silence),

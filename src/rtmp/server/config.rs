@@ -66,6 +66,8 @@ impl Default for ServerConfig {
 /// How a peer that reads slowly is noticed and served; see [`Flow`](crate::flow::Flow) for the method.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlowConfig {
+    /// Whether pings are sent at all; without them nothing is noticed. True.
+    pub pings: bool,
     /// How often a ping is sent between audio messages; 250 ms.
     pub ping_interval: Duration,
     /// A ping unanswered for this long beyond the shortest round trip stops the media; 400 ms.
@@ -77,6 +79,7 @@ pub struct FlowConfig {
 impl Default for FlowConfig {
     fn default() -> FlowConfig {
         FlowConfig {
+            pings: true,
             ping_interval: Duration::from_millis(250),
             stall_after: Duration::from_millis(400),
             late_after: Duration::from_millis(60),

@@ -6,7 +6,6 @@
 //! ```
 //! Media never pass through here: the carrier asks whether a stream may have them.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use base::Time;
@@ -16,7 +15,7 @@ use super::event::{Call, Connect, Event, PublishKind, StreamName};
 use crate::amf::{self, Value};
 use crate::amf0;
 use crate::error::Error;
-use crate::message::{Command, Message, UserControl, amf_body, kind};
+use crate::message::{Command, Message, UserControl, amf_body, kind, leading_string};
 use crate::netconn::{Incoming, NetConnection, Patience, status_info};
 use crate::stream::{State, Stream, Table};
 
@@ -86,19 +85,6 @@ pub fn media_event<'a>(message: Message<'a>, max_values: usize) -> Option<Event<
                 payload,
             })
         }
-    }
-}
-
-/// The string at the start of AMF0 values, and what follows it.
-fn leading_string(body: &[u8], max_values: usize) -> Option<(Cow<'_, str>, &[u8])> {
-    if let Some(([2, h, l], rest)) = body.split_first_chunk::<3>() {
-        let (text, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes([*h, *l])))?;
-        return Some((String::from_utf8_lossy(text), rest));
-    }
-    let mut decoder = amf0::Decoder::new(body, max_values);
-    match decoder.value() {
-        Ok(Some(Value::String(s))) => Some((Cow::Owned(s), decoder.rest())),
-        _ => None,
     }
 }
 

@@ -1,0 +1,1 @@
+//! Sessions as real clients hold them, byte for byte.
