@@ -11,6 +11,9 @@ use rtmp::flv::AudioTag;
 use rtmp::server::{self, PublishKind, ServerConfig};
 use rtmp::{Error, amf0};
 
+/// What the owner of the server does about an event.
+type Answer = Box<dyn FnOnce(&mut server::Connection)>;
+
 /// Both halves and the bytes between them.
 struct Pair {
     now: Time,
@@ -103,7 +106,7 @@ impl Pair {
     fn drain_server(&mut self) {
         loop {
             use server::Event;
-            let mut answer: Option<Box<dyn FnOnce(&mut server::Connection)>> = None;
+            let mut answer: Option<Answer> = None;
             match self.server.poll_event() {
                 Ok(None) => break,
                 Err(e) => {
