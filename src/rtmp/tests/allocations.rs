@@ -39,7 +39,7 @@ fn exchange(now: Time, c: &mut Client, s: &mut Server, buffer: &mut Vec<u8>) -> 
         if c.poll_transmit(now, buffer, 1 << 16) > 0 {
             s.handle_input(now, buffer);
         }
-        while let Some(event) = s.poll_event().unwrap() {
+        while let Ok(Some(event)) = s.poll_event() {
             match event {
                 ServerEvent::Connect(_) => s.accept_connect(),
                 ServerEvent::Publish { stream, .. } => s.accept_publish(stream),
@@ -52,7 +52,7 @@ fn exchange(now: Time, c: &mut Client, s: &mut Server, buffer: &mut Vec<u8>) -> 
         if s.poll_transmit(now, buffer, 1 << 16) > 0 {
             c.handle_input(now, buffer);
         }
-        while let Some(event) = c.poll_event().unwrap() {
+        while let Ok(Some(event)) = c.poll_event() {
             if let ClientEvent::Audio { .. } = event {
                 played += 1;
             }

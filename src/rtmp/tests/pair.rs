@@ -291,7 +291,8 @@ fn publishes_and_plays() {
         [
             "S Unpublish { stream: 1 }",
             "C StreamEof { stream: 2 }",
-            "C status 2 NetStream.Play.UnpublishNotify"
+            "C status 2 NetStream.Play.UnpublishNotify",
+            "C status 1 NetStream.Unpublish.Success",
         ]
     );
     p.client.close(p.now);
