@@ -29,7 +29,12 @@ pub(crate) struct Dialog {
 impl Dialog {
     /// The dialog that our response with `local` (To, tag included) to an INVITE makes (RFC 3261 §12.1.1).
     pub(crate) fn uas(req: &Request, local: NameAddr, source: Source) -> Option<Dialog> {
-        let contact = req.headers.contacts().ok()?.into_iter().next()?.uri;
+        let contact = match req.headers.contacts().ok()?.into_iter().next() {
+            Some(contact) => contact.uri,
+            // RFC 2543 did not demand one.
+            None if !has_rfc3261_branch(req) => req.headers.from().ok()?.uri,
+            None => return None,
+        };
         let routes = req.headers.record_routes().ok()?;
         let flow = routes.is_empty().then(|| flow_for(&contact, source)).flatten();
         Some(Dialog {
@@ -115,6 +120,11 @@ pub(crate) fn set_route(req: &mut Request, mut routes: Vec<NameAddr>) -> Uri {
         req.headers.push(HeaderName::Route, route);
     }
     hop.unwrap_or_else(|| req.uri.clone())
+}
+
+fn has_rfc3261_branch(req: &Request) -> bool {
+    let via = req.headers.via_top();
+    via.is_ok_and(|via| via.branch().is_some_and(|b| b.starts_with("z9hG4bK")))
 }
 
 fn contact_of(headers: &Headers) -> Option<Uri> {

@@ -65,6 +65,10 @@ impl Endpoint {
             OpenRegistration::Loopback => source.remote.ip().is_loopback(),
             OpenRegistration::Anybody => true,
         };
+        if !to.uri.is_sip() {
+            self.reject(now, tx, 400);
+            return;
+        }
         let user = match self.authenticate(now, tx, source, request) {
             Ok(None) if !open => {
                 self.ask_credentials(now, tx, source, false);

@@ -8,7 +8,7 @@ use super::call::{Accepted, Call, CallTimer, State, body_of, cause_of, sdp_of, s
 use super::{Body, CallHandle, Deadline, Endpoint, Event, Refused, SendId};
 use crate::auth::{Secret, Verdict};
 use crate::dialog::Dialog;
-use crate::header::HeaderName;
+use crate::header::{HeaderName, Headers};
 use crate::msg::{Method, Request, Response};
 use crate::transport::Source;
 
@@ -28,6 +28,10 @@ impl Endpoint {
             return;
         }
         if !self.check_sdp(now, tx, &request) {
+            return;
+        }
+        if !takes_sdp(&request.headers) {
+            self.reject(now, tx, 406);
             return;
         }
         let tag = self.servers.tag(tx).to_owned();
@@ -507,4 +511,16 @@ impl Endpoint {
             self.reject_with(now, tx, 415, vec![(HeaderName::Accept, accept)]);
         }
     }
+}
+
+/// Whether the sender takes session descriptions (RFC 3261 §20.1): without Accept it does.
+fn takes_sdp(headers: &Headers) -> bool {
+    let mut kinds = headers.list(&HeaderName::Accept).peekable();
+    kinds.peek().is_none()
+        || kinds.any(|k| {
+            let kind = k.split(';').next().unwrap_or("").trim();
+            ["application/sdp", "application/*", "*/*"]
+                .iter()
+                .any(|k| k.eq_ignore_ascii_case(kind))
+        })
 }

@@ -8,3 +8,4 @@ mod race;
 mod refuse;
 mod register;
 mod script;
+mod torture;

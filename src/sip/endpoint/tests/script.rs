@@ -232,6 +232,11 @@ impl Script {
         self.events.remove(0)
     }
 
+    pub(super) fn has_event(&mut self) -> bool {
+        self.drain();
+        !self.events.is_empty()
+    }
+
     #[track_caller]
     pub(super) fn no_event(&mut self) {
         self.drain();
