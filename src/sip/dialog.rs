@@ -21,6 +21,8 @@ pub(crate) struct Dialog {
     pub(crate) routes: Vec<NameAddr>,
     /// The highest CSeq received.
     pub(crate) remote_cseq: Option<u32>,
+    /// RSeq of the last reliable provisional response taken; 0 before the first (RFC 3262 §4).
+    pub(crate) rseq: u32,
     /// The path to the peer when its Contact does not lead there: the accepted connection, or the address
     /// behind a NAT.
     pub(crate) flow: Option<Source>,
@@ -44,6 +46,7 @@ impl Dialog {
             target: contact,
             routes,
             remote_cseq: Some(req.headers.cseq().ok()?.seq),
+            rseq: 0,
             flow,
         })
     }
@@ -62,6 +65,7 @@ impl Dialog {
             target,
             routes,
             remote_cseq: None,
+            rseq: 0,
             flow,
         })
     }

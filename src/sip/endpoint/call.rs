@@ -5,6 +5,9 @@ use std::time::Duration;
 use base::{EndReason, Time};
 
 use super::client::{Owner, Path, Sending};
+use super::refer::Referral;
+use super::reliable::Reliable;
+use super::session::Session;
 use super::{Body, CallHandle, Deadline, Endpoint, Event, Refused};
 use crate::auth;
 use crate::dialog::Dialog;
@@ -25,14 +28,23 @@ pub(super) enum CallTimer {
     Remind,
     /// A re-INVITE that met another is sent again (RFC 3261 §14.1).
     Glare,
+    /// Our reliable provisional response is repeated until its PRACK (RFC 3262 §3).
+    Reliable,
+    /// The session is to be refreshed (RFC 4028 §10).
+    Refresh,
+    /// Nobody refreshed the session.
+    Expire,
 }
 
 /// Every timer of a call.
-const TIMERS: [CallTimer; 4] = [
+const TIMERS: [CallTimer; 7] = [
     CallTimer::Ring,
     CallTimer::Resend,
     CallTimer::Remind,
     CallTimer::Glare,
+    CallTimer::Reliable,
+    CallTimer::Refresh,
+    CallTimer::Expire,
 ];
 
 /// Where a call stands.
@@ -105,6 +117,28 @@ pub(super) struct Call {
     /// The peer's INVITE or re-INVITE that waits for a final response.
     pub(super) peer_invite: Option<u64>,
     pub(super) accepted: Option<Accepted>,
+    /// The peer's UPDATE that waits for the user.
+    pub(super) peer_update: Option<u64>,
+    /// Our UPDATE.
+    pub(super) update: Option<u64>,
+    /// The peer takes UPDATE.
+    pub(super) peer_updates: bool,
+    /// Reliable provisional responses of ours.
+    pub(super) reliable: Reliable,
+    /// A reliable provisional response with an offer that the user has to answer: the peer's tag and RSeq.
+    pub(super) owed_prack: Option<(String, u32)>,
+    /// Offer and answer were exchanged before the final response.
+    pub(super) settled: bool,
+    /// The session timer.
+    pub(super) session: Option<Session>,
+    /// The shortest session timer that the way to the peer takes, in seconds.
+    pub(super) min_se: u32,
+    /// Our last description, for a refresh by re-INVITE.
+    pub(super) description: Option<Body>,
+    /// Our re-INVITE is a refresh, of which the user knows nothing.
+    pub(super) refreshing: bool,
+    /// The REFER whose progress we report.
+    pub(super) refer: Option<Referral>,
     /// BYE is to follow the ACK of our 2xx.
     pub(super) bye: Option<EndReason>,
     pub(super) provisional: Option<Response>,
@@ -133,6 +167,17 @@ impl Call {
             acks: Vec::new(),
             peer_invite: None,
             accepted: None,
+            peer_update: None,
+            update: None,
+            peer_updates: false,
+            reliable: Reliable::default(),
+            owed_prack: None,
+            settled: false,
+            session: None,
+            min_se: 0,
+            description: None,
+            refreshing: false,
+            refer: None,
             bye: None,
             provisional: None,
         }
@@ -158,9 +203,7 @@ impl Endpoint {
 
     /// Sends BYE, at once or after the ACK of our 2xx (RFC 3261 §15).
     pub(super) fn leave(&mut self, now: Time, call: CallHandle, reason: EndReason) {
-        if let Some(tx) = self.calls.get_mut(&call).and_then(|c| c.peer_invite.take()) {
-            self.reject(now, tx, 487);
-        }
+        self.drop_offers(now, call);
         let Some(c) = self.calls.get_mut(&call) else {
             return;
         };
@@ -178,6 +221,16 @@ impl Endpoint {
         self.send_bye(now, call, &dialog, Some(reason));
     }
 
+    /// Refuses what the peer still waits for.
+    pub(super) fn drop_offers(&mut self, now: Time, call: CallHandle) {
+        let Some(c) = self.calls.get_mut(&call) else {
+            return;
+        };
+        for tx in [c.peer_invite.take(), c.peer_update.take()].into_iter().flatten() {
+            self.reject(now, tx, 487);
+        }
+    }
+
     /// Tells the user the end of a call; what is under way goes on.
     pub(super) fn end_call(&mut self, now: Time, call: CallHandle, reason: EndReason, cause: Option<u8>) {
         self.close(now, call, Event::Ended { call, reason, cause });
@@ -193,6 +246,7 @@ impl Endpoint {
         }
         c.state = State::Over;
         c.provisional = None;
+        c.reliable = Reliable::default();
         c.early.clear();
         let keep = c.accepted.is_some();
         for timer in TIMERS {
@@ -273,6 +327,9 @@ impl Endpoint {
             CallTimer::Resend => self.resend_accepted(now, call),
             CallTimer::Remind => self.remind(now, call),
             CallTimer::Glare => self.reinvite_again(now, call),
+            CallTimer::Reliable => self.resend_reliable(now, call),
+            CallTimer::Refresh => self.refresh_session(now, call),
+            CallTimer::Expire => self.session_expired(now, call),
         }
     }
 
@@ -293,6 +350,9 @@ impl Endpoint {
             ack.headers.copy_from(&invite.headers, &HeaderName::Authorization);
             ack.headers
                 .copy_from(&invite.headers, &HeaderName::ProxyAuthorization);
+        }
+        if body.is_some() {
+            self.keep_description(call, body.as_ref());
         }
         set_body(&mut ack.headers, &mut ack.body, body);
         let sending = Sending {
@@ -356,11 +416,13 @@ impl Endpoint {
         let c = self.calls.get_mut(&call).ok_or(Refused::Gone)?;
         c.cseq = c.cseq.wrapping_add(1);
         let (mut request, hop) = dialog.request(method.clone(), c.cseq);
-        let refreshes = method == Method::Invite;
-        let contact = refreshes.then(|| (c.contact_user.clone(), String::new()));
+        let refreshes = matches!(method, Method::Invite | Method::Update);
+        let contact = (refreshes || matches!(method, Method::Refer | Method::Notify))
+            .then(|| (c.contact_user.clone(), String::new()));
         let auth = c.auth.clone();
         if refreshes {
             self.describe(&mut request.headers);
+            self.ask_session(call, &mut request.headers);
         }
         for (name, value) in headers {
             request.headers.push(name, value);
@@ -369,6 +431,9 @@ impl Endpoint {
         let owner = match method {
             Method::Invite => Owner::Invite(call),
             Method::Bye => Owner::Bye(call),
+            Method::Update => Owner::Update(call),
+            Method::Prack | Method::Notify => Owner::Quiet(call),
+            Method::Refer => Owner::Refer(call),
             _ => Owner::InDialog(call),
         };
         let sending = Sending {
@@ -386,6 +451,13 @@ impl Endpoint {
         // RFC 3261 §12.2.1.2: these end the dialog.
         if matches!(response.status, 408 | 481) {
             self.lost_dialog(now, call, EndReason::TimedOut);
+        }
+    }
+
+    /// Keeps our description for a refresh.
+    pub(super) fn keep_description(&mut self, call: CallHandle, body: Option<&Body>) {
+        if let (Some(c), Some(body)) = (self.calls.get_mut(&call), body) {
+            c.description = Some(body.clone());
         }
     }
 

@@ -31,6 +31,12 @@ pub(super) enum Owner {
     Ack(CallHandle),
     /// Another request within a dialog.
     InDialog(CallHandle),
+    /// UPDATE.
+    Update(CallHandle),
+    /// REFER.
+    Refer(CallHandle),
+    /// A request within a dialog whose result changes nothing: PRACK, NOTIFY.
+    Quiet(CallHandle),
     /// REGISTER.
     Registration(RegistrationHandle),
     /// A request outside calls.
@@ -40,7 +46,13 @@ pub(super) enum Owner {
 impl Owner {
     pub(super) fn call(&self) -> Option<CallHandle> {
         match self {
-            Owner::Invite(h) | Owner::Bye(h) | Owner::Ack(h) | Owner::InDialog(h) => Some(*h),
+            Owner::Invite(h)
+            | Owner::Bye(h)
+            | Owner::Ack(h)
+            | Owner::InDialog(h)
+            | Owner::Update(h)
+            | Owner::Refer(h)
+            | Owner::Quiet(h) => Some(*h),
             Owner::Registration(_) | Owner::Plain(_) => None,
         }
     }
@@ -503,6 +515,7 @@ impl Endpoint {
                 }
             }
             401 | 407 if self.answer_challenge(now, id, &response) => {}
+            422 if self.ask_longer(now, id, &response) => {}
             503 if more => self.attempt(now, id),
             _ => self.finish(now, id, response, Some(source)),
         }
@@ -521,7 +534,9 @@ impl Endpoint {
             Owner::InDialog(call) => self.in_dialog_final(now, call, id, &response),
             Owner::Registration(handle) => self.registration_response(now, handle, response, source),
             Owner::Plain(handle) => self.plain_response(handle, &response),
-            Owner::Bye(_) | Owner::Ack(_) => {}
+            Owner::Update(call) => self.update_final(now, call, &response, source),
+            Owner::Refer(call) => self.refer_final(now, call, &response),
+            Owner::Bye(_) | Owner::Ack(_) | Owner::Quiet(_) => {}
         }
         if !stays {
             self.forget_outgoing(now, id);
@@ -541,50 +556,86 @@ impl Endpoint {
         };
         let mut request = out.request.clone();
         let owner = out.sending.owner.clone();
-        let Ok(cseq) = request.headers.cseq() else {
-            return false;
-        };
         if client.challenged(&request, response).is_err() {
             return false;
         }
         client.sign(&mut request, &mut self.rng);
-        let seq = self.next_cseq(&owner).unwrap_or(cseq.seq.wrapping_add(1));
+        self.keep_auth(&owner, &client);
+        if let Some(out) = self.clients.outgoing.get_mut(&id) {
+            out.sending.auth = Some(client);
+            out.challenges += 1;
+        }
+        self.send_again(now, id, request);
+        true
+    }
+
+    /// Asks again with the session timer that a 422 demands (RFC 4028 §7.3); false when that makes no sense.
+    fn ask_longer(&mut self, now: Time, id: u64, response: &Response) -> bool {
+        let Some(out) = self.clients.outgoing.get(&id) else {
+            return false;
+        };
+        let Some(call) = out.sending.owner.call() else {
+            return false;
+        };
+        if out.challenges >= MAX_CHALLENGES
+            || out.last_try
+            || !out.request.headers.has(&HeaderName::SessionExpires)
+        {
+            return false;
+        }
+        let mut request = out.request.clone();
+        if !self.raise_session(call, &mut request.headers, &response.headers) {
+            return false;
+        }
+        if let Some(out) = self.clients.outgoing.get_mut(&id) {
+            out.challenges += 1;
+            if let Some(auth) = &mut out.sending.auth {
+                auth.sign(&mut request, &mut self.rng);
+            }
+        }
+        self.send_again(now, id, request);
+        true
+    }
+
+    /// Sends a changed request to the same place, with a new CSeq and branch.
+    fn send_again(&mut self, now: Time, id: u64, mut request: Request) {
+        let Some(out) = self.clients.outgoing.get(&id) else {
+            return;
+        };
+        let (owner, tx) = (out.sending.owner.clone(), out.transaction);
+        let old = request.headers.cseq().map_or(0, |c| c.seq);
+        let seq = self.next_cseq(&owner).unwrap_or(old.wrapping_add(1));
         request
             .headers
             .set(HeaderName::CSeq, format!("{seq} {}", request.method));
-        self.keep_auth(&owner, &client);
-        let path = self.clients.outgoing.get(&id).and_then(|o| o.transaction);
-        let path = path
+        let target = tx
             .and_then(|tx| self.clients.transactions.get(&tx))
-            .map(|t| (t.path, t.flow));
-        let Some(out) = self.clients.outgoing.get_mut(&id) else {
-            return false;
-        };
-        out.request = request;
-        out.sending.auth = Some(client);
-        out.challenges += 1;
-        let target = match path {
-            Some((path, false)) => {
-                let dest = Destination {
-                    transport: path.transport,
-                    addr: path.remote,
-                };
-                Some(Target::Address(dest))
-            }
-            Some((path, true)) => path.local.map(|local| {
-                Target::Flow(Source {
-                    transport: path.transport,
+            .and_then(|t| {
+                let Path {
+                    transport,
                     local,
-                    remote: path.remote,
-                    conn: path.conn,
-                })
-            }),
-            None => None,
-        };
-        out.targets.extend(target);
-        out.targets.rotate_right(usize::from(target.is_some()));
+                    remote,
+                    conn,
+                } = t.path;
+                if !t.flow {
+                    let addr = remote;
+                    return Some(Target::Address(Destination { transport, addr }));
+                }
+                let local = local?;
+                Some(Target::Flow(Source {
+                    transport,
+                    local,
+                    remote,
+                    conn,
+                }))
+            });
+        if let Some(out) = self.clients.outgoing.get_mut(&id) {
+            out.request = request;
+            if let Some(target) = target {
+                out.targets.push_front(target);
+            }
+        }
         self.attempt(now, id);
-        true
     }
 
     /// Gives up a pending INVITE (RFC 3261 §9.1). The INVITE is not tried at further addresses. Call only after a

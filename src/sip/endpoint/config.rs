@@ -124,6 +124,10 @@ pub struct EndpointConfig {
     pub digest: Vec<Algorithm>,
     /// Who may register without a password.
     pub open_registration: OpenRegistration,
+    /// The session timer we ask for and grant at most, in seconds; 0 to have none (RFC 4028). 1800.
+    pub session_expires: u32,
+    /// The shortest session timer accepted, in seconds; less is answered 422. 90.
+    pub min_se: u32,
     /// Whether the embedded registrar is there. When not, REGISTER is answered 405.
     pub registrar: bool,
     /// Failed authentications from one address within a minute after which its requests are dropped until the
@@ -151,6 +155,8 @@ impl Default for EndpointConfig {
             default_expires: 600,
             digest: vec![Algorithm::Md5],
             open_registration: OpenRegistration::Nobody,
+            session_expires: 1800,
+            min_se: 90,
             registrar: true,
             auth_failures: 20,
             limits: Limits::default(),

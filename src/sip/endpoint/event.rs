@@ -259,6 +259,8 @@ pub enum Event {
         max_forwards: u8,
         /// The offer; `None` when the answer must hold one.
         offer: Option<Body>,
+        /// The call that this one is to take the place of (RFC 3891): answer this one, then hang up that one.
+        replaces: Option<CallHandle>,
     },
     /// A provisional response, 101 to 199.
     Provisional {
@@ -298,6 +300,32 @@ pub enum Event {
         call: CallHandle,
         /// The caller's answer, when our 2xx held the offer; also after [`Event::Reoffer`] without body.
         body: Option<Body>,
+    },
+    /// The peer answered the offer in our reliable provisional response.
+    EarlyAnswer {
+        /// The call.
+        call: CallHandle,
+        /// The answer.
+        body: Body,
+    },
+    /// The peer asks for a transfer; answer with [`Endpoint::accept_refer`](crate::Endpoint::accept_refer) or
+    /// [`refuse_refer`](crate::Endpoint::refuse_refer).
+    Refer {
+        /// The call to be transferred.
+        call: CallHandle,
+        /// To where (RFC 3515). Its headers, if any, are in `replaces`.
+        target: Uri,
+        /// The value of the Replaces header field for the new INVITE (RFC 3891), for an attended transfer.
+        replaces: Option<String>,
+        /// Referred-By, to be passed on (RFC 3892).
+        referred_by: Option<String>,
+    },
+    /// How our own REFER goes.
+    ReferProgress {
+        /// The call.
+        call: CallHandle,
+        /// The status of the REFER if that failed, else of the call that the peer makes; final from 200 on.
+        status: u16,
     },
     /// The peer sends a new offer, or asks for ours; answer with
     /// [`Endpoint::accept_reoffer`](crate::Endpoint::accept_reoffer) or

@@ -6,10 +6,14 @@ mod config;
 mod event;
 mod guard;
 mod plain;
+mod refer;
 mod register;
+mod reliable;
 mod server;
+mod session;
 mod uac;
 mod uas;
+mod update;
 
 #[cfg(test)]
 mod tests;

@@ -464,14 +464,19 @@ impl Endpoint {
             | Method::Cancel
             | Method::Options
             | Method::Info
-            | Method::Message => true,
+            | Method::Message
+            | Method::Prack
+            | Method::Update
+            | Method::Refer
+            | Method::Notify => true,
             _ => false,
         }
     }
 
     /// The value of Allow.
     pub(super) fn allow(&self) -> String {
-        let mut allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE".to_owned();
+        let mut allow =
+            "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, PRACK, UPDATE, REFER, NOTIFY".to_owned();
         if self.config.registrar {
             allow.push_str(", REGISTER");
         }
@@ -479,13 +484,25 @@ impl Endpoint {
     }
 
     /// Whether an option tag is understood in Require.
-    fn supports(&self, _tag: &str) -> bool {
-        false
+    fn supports(&self, tag: &str) -> bool {
+        self.extensions()
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(tag))
+    }
+
+    /// The extensions we know.
+    fn extensions(&self) -> &'static [&'static str] {
+        if self.config.session_expires == 0 {
+            &["100rel", "replaces", "norefersub"]
+        } else {
+            &["100rel", "timer", "replaces", "norefersub"]
+        }
     }
 
     /// Adds Allow and Supported.
     pub(super) fn describe(&self, headers: &mut Headers) {
         headers.push(HeaderName::Allow, self.allow());
+        headers.push(HeaderName::Supported, self.extensions().join(", "));
     }
 
     /// Our Contact in a response to a request that came along `source`.

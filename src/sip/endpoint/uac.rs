@@ -53,6 +53,9 @@ impl Endpoint {
             .push(HeaderName::CSeq, format!("{} INVITE", call.cseq));
         let hop = self.route(&mut request, invite.route, invite.flow.is_some());
         self.describe(&mut request.headers);
+        call.min_se = self.config.min_se;
+        call.description.clone_from(&invite.body);
+        self.offer_session(&mut request.headers);
         for (name, value) in invite.headers {
             request.headers.push(HeaderName::new(&name), value);
         }
@@ -113,6 +116,9 @@ impl Endpoint {
     /// [`Refused::Gone`]; [`Refused::State`] when no such 2xx waits.
     pub fn ack(&mut self, now: Time, call: CallHandle, body: Option<Body>) -> Result<(), Refused> {
         self.live_call(call)?;
+        if self.calls.get(&call).is_some_and(|c| c.owed_prack.is_some()) {
+            return self.answer_early(now, call, body);
+        }
         let c = self.calls.get_mut(&call).ok_or(Refused::Gone)?;
         let dialog = c.dialog.clone().ok_or(Refused::State)?;
         let cseq = c.owed.take().ok_or(Refused::State)?;
@@ -131,26 +137,43 @@ impl Endpoint {
         if c.state != State::Up {
             return Err(Refused::State);
         }
-        let waiting = self.timers.is_set(&Deadline::Call(call, CallTimer::Glare));
-        if c.reinvite.is_some()
-            || c.owed.is_some()
-            || c.peer_invite.is_some()
-            || c.accepted.is_some()
-            || waiting
-        {
+        if self.offer_under_way(call) {
             return Err(Refused::Pending);
         }
         if let Some(c) = self.calls.get_mut(&call) {
             c.glares = 0;
+            c.refreshing = false;
         }
         self.send_reinvite(now, call, body)
     }
 
-    fn send_reinvite(&mut self, now: Time, call: CallHandle, body: Option<Body>) -> Result<(), Refused> {
+    /// Whether an offer of either side has no answer yet.
+    pub(super) fn offer_under_way(&self, call: CallHandle) -> bool {
+        let Some(c) = self.calls.get(&call) else {
+            return false;
+        };
+        c.reinvite.is_some()
+            || c.update.is_some()
+            || c.owed.is_some()
+            || c.peer_invite.is_some()
+            || c.peer_update.is_some_and(|tx| self.servers.is_pending(tx))
+            || c.accepted.is_some()
+            || self.timers.is_set(&Deadline::Call(call, CallTimer::Glare))
+    }
+
+    pub(super) fn send_reinvite(
+        &mut self,
+        now: Time,
+        call: CallHandle,
+        body: Option<Body>,
+    ) -> Result<(), Refused> {
         let c = self.calls.get_mut(&call).ok_or(Refused::Gone)?;
         let dialog = c.dialog.clone().ok_or(Refused::State)?;
         c.offered = body.is_some();
         c.reoffer.clone_from(&body);
+        if body.is_some() {
+            c.description.clone_from(&body);
+        }
         // Marks the offer as under way even if the attempt ends at once.
         c.reinvite = Some(0);
         let started = self.send_in_dialog(now, call, &dialog, Method::Invite, Vec::new(), body);
@@ -222,6 +245,7 @@ impl Endpoint {
         if c.state != State::Calling || response.status == 100 {
             return;
         }
+        c.peer_updates |= response.headers.allow().any(|m| m == Method::Update);
         if let Some(request) = self.clients.request(id)
             && let Some(dialog) = Dialog::uac(request, response, source)
             && !dialog.remote_tag().is_empty()
@@ -233,6 +257,9 @@ impl Endpoint {
                 None if room => c.early.push(dialog),
                 None => {}
             }
+        }
+        if !self.take_reliable(now, call, response) {
+            return;
         }
         self.event(Event::Provisional {
             call,
@@ -300,6 +327,7 @@ impl Endpoint {
             if let Some(d) = &mut c.dialog {
                 d.refresh(&response.headers, source);
             }
+            self.session_granted(now, call, &response.headers);
             self.offer_accepted(now, call, seq, response, true);
             return;
         }
@@ -313,9 +341,15 @@ impl Endpoint {
         if c.state == State::Calling && c.dialog.is_none() {
             c.state = State::Up;
             c.invite = Some(id);
+            let early = c.early.iter().find(|d| d.remote_tag() == tag);
+            let mut dialog = dialog;
+            dialog.remote_cseq = early.and_then(|d| d.remote_cseq);
             c.dialog = Some(dialog);
             c.early.clear();
+            c.owed_prack = None;
+            c.peer_updates |= response.headers.allow().any(|m| m == Method::Update);
             self.timers.clear(&Deadline::Call(call, CallTimer::Ring));
+            self.session_granted(now, call, &response.headers);
             self.offer_accepted(now, call, seq, response, false);
             return;
         }
@@ -340,14 +374,16 @@ impl Endpoint {
             return;
         };
         let over = c.state == State::Over;
-        if c.offered || body.is_none() || over {
+        let hidden = again && std::mem::take(&mut c.refreshing);
+        let settled = !again && c.settled;
+        if c.offered || body.is_none() || over || settled {
             if let Some(dialog) = c.dialog.clone() {
                 self.send_ack(now, call, &dialog, seq, None);
             }
         } else {
             c.owed = Some(seq);
         }
-        if over {
+        if over || hidden {
             return;
         }
         let status = response.status;
@@ -380,9 +416,10 @@ impl Endpoint {
             return;
         }
         c.reoffer = None;
+        let hidden = std::mem::take(&mut c.refreshing);
         if local || matches!(status, 408 | 481) {
             self.lost_dialog(now, call, EndReason::TimedOut);
-        } else {
+        } else if !hidden {
             let body = None;
             self.event(Event::ReofferResult { call, status, body });
         }
@@ -396,7 +433,7 @@ impl Endpoint {
         if c.state != State::Up {
             return;
         }
-        if c.peer_invite.is_some() || c.accepted.is_some() || c.owed.is_some() {
+        if c.peer_invite.is_some() || c.peer_update.is_some() || c.accepted.is_some() || c.owed.is_some() {
             let wait = Duration::from_millis(500);
             self.timers
                 .set(Deadline::Call(call, CallTimer::Glare), now + wait);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use base::{EndReason, Time};
 
 use super::call::{Accepted, Call, CallTimer, State, body_of, cause_of, sdp_of, set_body};
+use super::reliable::Reliable;
 use super::{Body, CallHandle, Deadline, Endpoint, Event, Refused, SendId};
 use crate::auth::{Secret, Verdict};
 use crate::dialog::Dialog;
@@ -34,6 +35,12 @@ impl Endpoint {
             self.reject(now, tx, 406);
             return;
         }
+        if self.session_too_small(now, tx, &request.headers) {
+            return;
+        }
+        let Ok(replaces) = self.find_replaced(now, tx, &request.headers) else {
+            return;
+        };
         let tag = self.servers.tag(tx).to_owned();
         let (Ok(from), Ok(mut to)) = (request.headers.from(), request.headers.to()) else {
             return;
@@ -52,6 +59,9 @@ impl Endpoint {
         let mut call = Call::new(State::Ringing, dialog.call_id.clone(), tag.clone());
         call.contact_user = request.uri.user().map(|u| u.into_owned());
         call.peer_invite = Some(tx);
+        call.min_se = self.config.min_se;
+        call.reliable = Reliable::of(&request.headers, &mut self.rng);
+        call.peer_updates = request.headers.allow().any(|m| m == Method::Update);
         call.cseq = self.rng.next_u32() >> 12;
         self.dialogs.insert((dialog.call_id.clone(), tag), handle);
         call.dialog = Some(dialog);
@@ -67,6 +77,7 @@ impl Endpoint {
             user,
             max_forwards: max_forwards - 1,
             offer: sdp_of(&request.headers, &request.body),
+            replaces,
             headers: request.headers,
         });
     }
@@ -136,6 +147,14 @@ impl Endpoint {
             return Err(Refused::State);
         }
         let response = self.dialog_response(tx, call, status, body)?;
+        let wants = response.body.is_empty();
+        if self
+            .calls
+            .get(&call)
+            .is_some_and(|c| c.reliable.is_wanted(!wants))
+        {
+            return self.send_reliable(now, call, tx, response);
+        }
         if let Some(c) = self.calls.get_mut(&call) {
             c.provisional = Some(response.clone());
         }
@@ -163,18 +182,28 @@ impl Endpoint {
     /// [`Refused::Gone`]; [`Refused::State`] when the call is answered.
     pub fn answer(&mut self, now: Time, call: CallHandle, body: Option<Body>) -> Result<(), Refused> {
         let tx = self.pending(call, State::Ringing)?;
+        if let Some(c) = self.calls.get_mut(&call)
+            && c.reliable.holds_answer()
+        {
+            // Offer and answer must not overtake the PRACK (RFC 3262 §5).
+            c.reliable.answer = Some(body);
+            return Ok(());
+        }
         self.accept(now, call, tx, body)?;
         if let Some(c) = self.calls.get_mut(&call) {
             c.state = State::Up;
             c.provisional = None;
         }
         self.timers.clear(&Deadline::Call(call, CallTimer::Remind));
+        self.timers.clear(&Deadline::Call(call, CallTimer::Reliable));
         Ok(())
     }
 
     /// Sends the 2xx to INVITE or re-INVITE and repeats it until its ACK.
     fn accept(&mut self, now: Time, call: CallHandle, tx: u64, body: Option<Body>) -> Result<(), Refused> {
-        let response = self.dialog_response(tx, call, 200, body)?;
+        self.keep_description(call, body.as_ref());
+        let mut response = self.dialog_response(tx, call, 200, body)?;
+        self.grant_session(now, call, tx, &mut response.headers);
         let (path, request) = match (self.servers.path(tx), self.servers.request(tx)) {
             (Some(path), Some(request)) => (path, request),
             _ => return Err(Refused::Gone),
@@ -201,7 +230,7 @@ impl Endpoint {
     }
 
     /// A response that makes or refreshes the dialog: with Contact, Allow, body.
-    fn dialog_response(
+    pub(super) fn dialog_response(
         &self,
         tx: u64,
         call: CallHandle,
@@ -387,6 +416,10 @@ impl Endpoint {
             // The first INVITE is not answered yet (RFC 3261 §14.2).
             (Method::Invite, State::Ringing) => self.busy_with_offer(now, tx),
             (Method::Invite, State::Calling) => self.reject(now, tx, 491),
+            (Method::Prack, _) => self.handle_prack(now, tx, call, &request),
+            (Method::Update, _) => self.handle_update(now, tx, source, call, &request),
+            (Method::Refer, State::Up) => self.handle_refer(now, tx, call, &request),
+            (Method::Notify, _) => self.handle_notify(now, tx, call, &request),
             (Method::Info, _) => self.handle_info(now, tx, call, &request),
             (Method::Message, _) => self.handle_message_request(now, tx, source, &request, Some(call)),
             (Method::Options, _) => self.reject_with(now, tx, 200, vec![(HeaderName::Allow, self.allow())]),
@@ -394,7 +427,7 @@ impl Endpoint {
         }
     }
 
-    fn busy_with_offer(&mut self, now: Time, tx: u64) {
+    pub(super) fn busy_with_offer(&mut self, now: Time, tx: u64) {
         let after = self.rng.below(11).to_string();
         self.reject_with(now, tx, 500, vec![(HeaderName::RetryAfter, after)]);
     }
@@ -412,9 +445,7 @@ impl Endpoint {
         c.accepted = None;
         c.owed = None;
         self.timers.clear(&Deadline::Call(call, CallTimer::Resend));
-        if let Some(invite) = self.calls.get_mut(&call).and_then(|c| c.peer_invite.take()) {
-            self.reject(now, invite, 487);
-        }
+        self.drop_offers(now, call);
         let reason = match state {
             State::Ringing => EndReason::Cancelled,
             _ => EndReason::HungUp,
@@ -435,15 +466,15 @@ impl Endpoint {
         let Some(c) = self.calls.get(&call) else {
             return;
         };
-        if c.reinvite.is_some() || c.owed.is_some() {
+        if c.reinvite.is_some() || c.update.is_some() || c.owed.is_some() {
             self.reject(now, tx, 491);
             return;
         }
-        if c.peer_invite.is_some() || c.accepted.is_some() {
+        if c.peer_invite.is_some() || c.peer_update.is_some() || c.accepted.is_some() {
             self.busy_with_offer(now, tx);
             return;
         }
-        if !self.check_sdp(now, tx, request) {
+        if !self.check_sdp(now, tx, request) || self.session_too_small(now, tx, &request.headers) {
             return;
         }
         if request.headers.contacts().is_ok_and(|c| c.is_empty()) {
@@ -466,6 +497,9 @@ impl Endpoint {
     /// # Errors
     /// [`Refused::Gone`]; [`Refused::State`] when no offer waits, as after the peer took it back.
     pub fn accept_reoffer(&mut self, now: Time, call: CallHandle, body: Option<Body>) -> Result<(), Refused> {
+        if let Some(tx) = self.take_update(call) {
+            return self.accept_update(now, call, tx, body);
+        }
         let tx = self.pending(call, State::Up)?;
         self.accept(now, call, tx, body)?;
         if let (Some(request), Some(source)) = (self.servers.request(tx), self.servers.source(tx))
@@ -481,10 +515,14 @@ impl Endpoint {
     /// # Errors
     /// [`Refused::Gone`]; [`Refused::State`] when no offer waits, or the status is no refusal.
     pub fn refuse_reoffer(&mut self, now: Time, call: CallHandle, status: u16) -> Result<(), Refused> {
-        let tx = self.pending(call, State::Up)?;
         if !(300..700).contains(&status) {
             return Err(Refused::State);
         }
+        if let Some(tx) = self.take_update(call) {
+            self.reject(now, tx, status);
+            return Ok(());
+        }
+        let tx = self.pending(call, State::Up)?;
         if let Some(c) = self.calls.get_mut(&call) {
             c.peer_invite = None;
         }

@@ -250,7 +250,7 @@ impl World {
     }
 
     fn command(&mut self, dice: &mut Dice<'_>) {
-        let (now, what) = (self.now, dice.byte() % 18);
+        let (now, what) = (self.now, dice.byte() % 22);
         let call = dice.pick(&self.calls);
         let body = (dice.byte() & 1 == 1).then(|| Body::sdp("v=0\r\n"));
         let name = |s: &str| NameAddr::parse(s).expect("an address");
@@ -306,6 +306,10 @@ impl World {
                 };
                 self.registrations.extend(self.ua.register(now, what));
             }
+            (17, Some(h)) => drop(self.ua.accept_refer(now, h)),
+            (18, Some(h)) => drop(self.ua.refuse_refer(now, h, 603)),
+            (19, Some(h)) => drop(self.ua.report_refer(now, h, 200)),
+            (20, Some(h)) => drop(self.ua.refer(now, h, &target, dice.pick(&self.calls))),
             (16, _) => {
                 if let Some(h) = dice.pick(&self.registrations) {
                     let _ = self.ua.unregister(now, h);

@@ -20,6 +20,9 @@ pub(super) const INVITE_OUT: &str = "
     Call-ID: {callid}
     CSeq: {cseq} INVITE
     Allow: {allow}
+    Supported: {supported}
+    Session-Expires: 1800
+    Min-SE: 90
     Content-Type: application/sdp
     Contact: <sip:alice@192.0.2.1:5060>
     User-Agent: flashgate
@@ -107,6 +110,7 @@ pub(super) const OK_OUT: &str = "
     CSeq: 1 INVITE
     Contact: <sip:bob@192.0.2.1:5060>
     Allow: {allow}
+    Supported: {supported}
     Content-Type: application/sdp
     Server: flashgate
     Content-Length: 5
@@ -241,6 +245,7 @@ fn we_are_called_and_the_caller_hangs_up() {
         CSeq: 1 INVITE
         Contact: <sip:bob@192.0.2.1:5060>
         Allow: {allow}
+        Supported: {supported}
         Server: flashgate
         Content-Length: 0",
     );

@@ -2,6 +2,7 @@
 
 mod auth;
 mod call;
+mod extension;
 mod net;
 mod pair;
 mod race;

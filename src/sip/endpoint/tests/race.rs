@@ -192,8 +192,7 @@ fn two_re_invites_at_once_are_both_refused_and_ours_comes_again() {
     for _ in 0..21 {
         s.wait(100);
         let again = s.take_first_lines();
-        if !again.is_empty() {
-            assert!(again.last().unwrap().starts_with("INVITE"), "{again:?}");
+        if again.iter().any(|l| l.starts_with("INVITE")) {
             break;
         }
     }

@@ -31,7 +31,8 @@ fn options_is_answered_with_what_we_can() {
         To: <sip:bob@a.test>;tag={tag}
         Call-ID: q1
         CSeq: 1 OPTIONS
-        Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, REGISTER
+        Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, PRACK, UPDATE, REFER, NOTIFY, REGISTER
+        Supported: 100rel, timer, replaces, norefersub
         Accept: application/sdp
         Accept-Encoding: identity
         Accept-Language: en

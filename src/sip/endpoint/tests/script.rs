@@ -52,6 +52,7 @@ impl Script {
                 Listener::new(Transport::Udp, addr(OURS)),
                 Listener::new(Transport::Tcp, addr(OURS)),
             ],
+            digest: vec![crate::auth::Algorithm::Sha256, crate::auth::Algorithm::Md5],
             ..EndpointConfig::default()
         };
         change(&mut config);
@@ -131,6 +132,34 @@ impl Script {
         }
         self.drain();
         self
+    }
+
+    /// Sets what `{name}` stands for.
+    pub(super) fn learn(&mut self, name: &str, value: &str) {
+        self.vars.insert(name.to_owned(), value.trim().to_owned());
+    }
+
+    /// Sets the names that responses to our INVITE use.
+    pub(super) fn learn_request(&mut self, sent: &str) {
+        let between = |start: &str, end: &str| {
+            let rest = sent.split_once(start).unwrap().1;
+            rest.split([';', '\r', ' '])
+                .next()
+                .unwrap()
+                .split(end)
+                .next()
+                .unwrap()
+                .to_owned()
+        };
+        for (name, value) in [
+            ("branch", between("branch=", ";")),
+            ("callid", between("Call-ID: ", "\r")),
+            ("cseq", between("CSeq: ", " ")),
+        ] {
+            self.learn(name, &value);
+        }
+        let from = sent.lines().find(|l| l.starts_with("From")).unwrap();
+        self.learn("from", from.split("tag=").nth(1).unwrap());
     }
 
     fn fill(&self, text: &str) -> String {
