@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use codecs::CodecId;
+
 use super::section::{Reader, Row, Shown, Value, section};
 use super::tree::{Item, Kind};
 use super::value::{Pattern, PortRange, Secret, Size, choice, given, optional, sip_uri, within};
@@ -230,30 +232,12 @@ fn user_name(name: &str) -> Result<(), String> {
     ))
 }
 
-choice! {
-    /// An audio codec on the SIP side.
-    Codec {
-        /// Speex wideband, RFC 5574.
-        Speex16k = "speex/16000",
-        /// Speex narrowband, RFC 5574.
-        Speex8k = "speex/8000",
-        /// G.711 mu-law, RFC 3551.
-        Pcmu = "PCMU/8000",
-        /// G.711 A-law, RFC 3551.
-        Pcma = "PCMA/8000",
-        /// Linear 16 bit at 16 kHz, RFC 3551 §4.5.11.
-        L16At16k = "L16/16000",
-        /// Linear 16 bit at 8 kHz.
-        L16At8k = "L16/8000",
-    }
-}
-
 section! {
     /// `[media]`
     Media {
         /// The codecs offered to SIP peers, best first. What needs no transcoding goes before this order.
-        /// "speex/16000", "speex/8000", "PCMU/8000", "PCMA/8000", "L16/16000", "L16/8000".
-        codecs: Vec<Codec> = vec![Codec::Speex16k, Codec::Speex8k, Codec::Pcmu, Codec::Pcma], where |v| each_once(v);
+        /// "speex" (16 kHz), "speex-nb" (8 kHz), "pcmu", "pcma", "l16-16", "l16-8".
+        codecs: Vec<CodecId> = vec![CodecId::SpeexWb, CodecId::SpeexNb, CodecId::Pcmu, CodecId::Pcma], where |v| each_once(v);
         /// UDP ports for RTP (even) and RTCP (odd).
         rtp_ports: PortRange = PortRange { first: 20_000, last: 29_999 };
         /// Audio in one RTP packet, 20 ms or 40 ms, unless the peer asks for other.
@@ -278,13 +262,13 @@ section! {
     }
 }
 
-fn each_once(list: &[Codec]) -> Result<(), String> {
+fn each_once(list: &[CodecId]) -> Result<(), String> {
     if list.is_empty() {
         return Err("must name at least one codec".to_owned());
     }
     for (i, codec) in list.iter().enumerate() {
         if list.iter().skip(i + 1).any(|other| other == codec) {
-            return Err(format!("names \"{}\" twice", codec.as_str()));
+            return Err(format!("names \"{}\" twice", codecs::codec(*codec).label));
         }
     }
     Ok(())

@@ -158,8 +158,8 @@ fn keys_that_contradict_each_other_are_refused() {
             "f.toml:5:1: user.1.name: the name `a` is taken",
         ),
         (
-            "[media]\ncodecs = [\"PCMU/8000\", \"PCMU/8000\"]",
-            "media.codecs: names \"PCMU/8000\" twice",
+            "[media]\ncodecs = [\"pcmu\", \"pcmu\"]",
+            "media.codecs: names \"pcmu\" twice",
         ),
         (
             "[media]\nrtp_ports = \"20001-30000\"",

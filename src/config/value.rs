@@ -441,6 +441,22 @@ impl Value for Pattern {
     }
 }
 
+/// A codec by its label in the table of codecs.
+impl Value for codecs::CodecId {
+    fn read(node: &Item, path: &str, reader: &mut Reader<'_>) -> Option<Self> {
+        let labels: Vec<&str> = codecs::TABLE.iter().map(|c| c.label).collect();
+        if let Kind::Text(s) | Kind::Raw(s) = &node.kind
+            && let Some(codec) = codecs::TABLE.iter().find(|c| c.label == s)
+        {
+            return Some(codec.id);
+        }
+        one_of(node, path, reader, &labels)
+    }
+    fn show(&self) -> Shown {
+        Shown::Inline(quoted(codecs::codec(*self).label))
+    }
+}
+
 /// A key that takes one of a few words.
 macro_rules! choice {
     ($(#[$doc:meta])* $name:ident { $( $(#[$vdoc:meta])* $variant:ident = $text:literal, )* }) => {

@@ -4,7 +4,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use call::{Limits, Route, RouteTo, Routes};
-use codecs::CodecId;
 use sip::auth::{Algorithm, Credentials};
 use sip::{EndpointConfig, Host, Listener, OpenRegistration, Transport, Uri};
 
@@ -44,7 +43,7 @@ pub fn exchange(config: &Config, listening: &Listening, shards: usize) -> Result
         sip_addresses,
         public_address: config.node.public_address,
         rtp_addresses,
-        codecs: config.media.codecs.iter().map(|c| codec(*c)).collect(),
+        codecs: config.media.codecs.clone(),
         ptime_ms: u32::try_from(config.media.ptime.as_millis()).unwrap_or(20),
         dtmf: config.media.telephone_event,
         ring_timeout: config.sip.ring_timeout,
@@ -187,15 +186,4 @@ fn uri(key: &str, text: &str) -> Result<Uri, StartError> {
         key: key.to_owned(),
         what: e.to_string(),
     })
-}
-
-fn codec(codec: config::Codec) -> CodecId {
-    match codec {
-        config::Codec::Speex16k => CodecId::SpeexWb,
-        config::Codec::Speex8k => CodecId::SpeexNb,
-        config::Codec::Pcmu => CodecId::Pcmu,
-        config::Codec::Pcma => CodecId::Pcma,
-        config::Codec::L16At16k => CodecId::L16_16,
-        config::Codec::L16At8k => CodecId::L16_8,
-    }
 }
