@@ -1,5 +1,6 @@
 //! The command line: one file a sub-command.
 
+mod call;
 mod check;
 mod logging;
 mod run;
@@ -26,6 +27,8 @@ enum Command {
     Run(Source),
     /// Validate a configuration and print the effective one
     Check(check::Check),
+    /// Call through an RTMP gateway, play and record, print call quality
+    Call(Box<call::Call>),
 }
 
 /// Where the configuration comes from.
@@ -41,6 +44,7 @@ pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run(source) => run::run(&source),
         Command::Check(check) => check.run(),
+        Command::Call(call) => call.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

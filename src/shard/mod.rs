@@ -527,7 +527,8 @@ impl Shard {
         if over {
             self.close_leg(now, leg);
         } else if let Some(MediaLeg {
-            kind: Kind::Play(play), ..
+            kind: Kind::Play(play),
+            ..
         }) = self.legs.get_mut(&leg)
         {
             play.accepted = true;

@@ -1,0 +1,419 @@
+//! One call: a connection, its client half, and the script.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::{Rng, Time};
+use rtmp::client::{ClientConfig, ConnectRequest, Connection, Event, PublishKind};
+use rtmp::url::Url;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+use super::api::Dial;
+use super::report::CallReport;
+use super::script::{Heard, Pace, Script};
+use super::sink::{self, Sink};
+use super::source::{Codec, Source};
+use super::wav::Recorder;
+use crate::net::Clock;
+
+/// The longest a connection may take.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Bytes handed to the socket at a time.
+const BUDGET: usize = 4_096;
+/// After a stream's end, how long its status may take.
+const AFTER_EOF: Duration = Duration::from_millis(200);
+/// The longest the last words may take.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What every call of a run shares.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) url: Url,
+    pub(super) dial: Dial,
+    pub(super) codec: Codec,
+    pub(super) source: Source,
+    pub(super) duration: Option<Duration>,
+    pub(super) record: Option<PathBuf>,
+}
+
+impl Plan {
+    /// What `connect` says: our codecs, as the mask of RTMP 1.0 §7.2.1.1. Speex is always among them.
+    fn request(&self) -> ConnectRequest {
+        const SPEEX: u32 = 0x0800;
+        const G711_U: u32 = 0x0100;
+        const G711_A: u32 = 0x0080;
+        let mask = match self.codec {
+            Codec::Speex => SPEEX,
+            Codec::Pcmu => SPEEX | G711_U,
+            Codec::Pcma => SPEEX | G711_A,
+        };
+        let url = Url {
+            app: self.dial.app.clone(),
+            ..self.url.clone()
+        };
+        let mut request = ConnectRequest::player(&self.dial.app, &url.tc_url());
+        for (key, value) in &mut request.properties {
+            if key == "audioCodecs" {
+                *value = f64::from(mask).into();
+            }
+        }
+        request
+    }
+}
+
+/// One call to place.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) plan: Arc<Plan>,
+    pub(super) clock: Clock,
+    pub(super) rng: Rng,
+    pub(super) first_mark: usize,
+    pub(super) deaf: bool,
+    pub(super) stop: watch::Receiver<bool>,
+    pub(super) progress: Option<watch::Sender<Progress>>,
+}
+
+/// The line shown while a call runs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Progress {
+    elapsed: Duration,
+    sent: u64,
+    received: u64,
+    lost: u64,
+    round_trip: Option<Duration>,
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Progress {
+            sent, received, lost, ..
+        } = self;
+        write!(
+            f,
+            "{:5.1} s  sent {sent}  received {received}  lost {lost}",
+            self.elapsed.as_secs_f64()
+        )?;
+        match self.round_trip {
+            Some(d) => write!(f, "  round trip {:.0} ms", d.as_secs_f64() * 1000.0),
+            None => Ok(()),
+        }
+    }
+}
+
+/// How a call ended that we did not end.
+#[derive(Debug)]
+enum End {
+    /// The far end or the gateway ended or refused it, saying so.
+    Said(String),
+    /// The connection broke.
+    Broke(String),
+}
+
+impl Call {
+    /// Places the call and stays until its end. Fails only when the recording cannot be written.
+    pub(super) async fn run(self) -> Result<CallReport, String> {
+        let mut sink = Sink::new();
+        sink.deaf = self.deaf;
+        if let Some(path) = &self.plan.record {
+            sink.record(Recorder::create(path, sink::RECORDING_RATE)?);
+        }
+        let began = self.clock.now();
+        let mut report = CallReport {
+            began,
+            ..CallReport::default()
+        };
+        let end = match self.connect().await {
+            Ok(stream) => {
+                let mut live = Live::new(&self, stream, &mut sink, began);
+                let end = live.talk().await?;
+                live.farewell().await;
+                report.setup = live.setup;
+                report.sent = live.sent;
+                report.held_back = live.held_back;
+                end
+            }
+            Err(e) => Some(End::Broke(e)),
+        };
+        sink.finish()?;
+        report.duration = self.clock.now().since(began);
+        report.received = sink.received;
+        report.codec_received = sink.codec.map(|id| codecs::codec(id).label.to_owned());
+        report.round_trips = sink.round_trips;
+        match end {
+            // What was answered and then hung up by the far end is a call like any other.
+            Some(End::Said(status)) => {
+                report.failed = report.setup.is_none();
+                report.ended_by_peer = Some(status);
+            }
+            Some(End::Broke(why)) => {
+                report.failed = true;
+                report.ended_by_peer = Some(why);
+            }
+            None if report.setup.is_none() => {
+                report.failed = true;
+                report.ended_by_peer = Some("no audio came".to_owned());
+            }
+            None => {}
+        }
+        Ok(report)
+    }
+
+    async fn connect(&self) -> Result<TcpStream, String> {
+        let Url { host, port, .. } = &self.plan.url;
+        let at = format!("{host} port {port}");
+        let connect = TcpStream::connect((host.as_str(), *port));
+        match tokio::time::timeout(CONNECT, connect).await {
+            Ok(Ok(stream)) => {
+                stream.set_nodelay(true).map_err(|e| format!("{at}: {e}"))?;
+                Ok(stream)
+            }
+            Ok(Err(e)) if e.kind() == io::ErrorKind::ConnectionRefused => {
+                Err(format!("{at}: nobody listens there; is the gateway running?"))
+            }
+            Ok(Err(e)) => Err(format!("{at}: {e}")),
+            Err(_) => Err(format!("{at}: no connection within {} s", CONNECT.as_secs())),
+        }
+    }
+}
+
+/// A connection in use.
+struct Live<'a> {
+    call: &'a Call,
+    stream: TcpStream,
+    client: Connection,
+    sink: &'a mut Sink,
+    /// Bytes for the socket; the client is asked for more when it is empty, so that late audio waits there,
+    /// where it can be dropped.
+    out: Vec<u8>,
+    script: Script,
+    pace: Option<Pace>,
+    publishing: Option<u32>,
+    began: Time,
+    asked: Option<Time>,
+    setup: Option<Duration>,
+    sent: u64,
+    held_back: u64,
+    /// The far end's stream is over; its status may follow.
+    over: Option<Time>,
+    stop: watch::Receiver<bool>,
+}
+
+impl<'a> Live<'a> {
+    fn new(call: &'a Call, stream: TcpStream, sink: &'a mut Sink, began: Time) -> Live<'a> {
+        let mut client = Connection::new(ClientConfig::default(), call.rng.clone(), call.clock.now());
+        client.connect(&call.plan.request());
+        Live {
+            call,
+            stream,
+            client,
+            sink,
+            out: Vec::new(),
+            script: Script::new(call.first_mark),
+            pace: None,
+            publishing: None,
+            began,
+            asked: None,
+            setup: None,
+            sent: 0,
+            held_back: 0,
+            over: None,
+            stop: call.stop.clone(),
+        }
+    }
+
+    /// Talks until the end; `None` when we ended it. Fails only when the recording cannot be written.
+    async fn talk(&mut self) -> Result<Option<End>, String> {
+        let clock = self.call.clock;
+        let last = self.call.plan.duration.map(|d| self.began + d);
+        loop {
+            let now = clock.now();
+            if last.is_some_and(|at| now >= at) || *self.stop.borrow() || !self.say(now) {
+                return Ok(None);
+            }
+            if self.over.is_some_and(|at| now >= at + AFTER_EOF) {
+                return Ok(Some(End::Said("hung up".to_owned())));
+            }
+            self.client.handle_timeout(now);
+            if let Some(end) = self.events(now)? {
+                return Ok(Some(end));
+            }
+            if let Err(e) = self.flush(now) {
+                return Ok(Some(End::Broke(format!("the connection was lost: {e}"))));
+            }
+            let due = [
+                self.client.poll_timeout(),
+                self.pace.map(|p| p.due()),
+                last,
+                self.over.map(|at| at + AFTER_EOF),
+            ];
+            let due = due.into_iter().fold(None, base::earliest);
+            tokio::select! {
+                biased;
+                ready = self.stream.readable() => if let Err(e) = ready.and_then(|()| self.read()) {
+                    // What came before the end may say why.
+                    let end = self.events(clock.now())?;
+                    return Ok(Some(end.unwrap_or(End::Broke(format!("the connection was lost: {e}")))));
+                },
+                _ = self.stream.writable(), if !self.out.is_empty() => {}
+                () = clock.sleep_until(due) => {}
+                _ = self.stop.changed() => {}
+            }
+        }
+    }
+
+    /// Takes what the socket has, up to a bound, so that reading does not keep frames from leaving.
+    fn read(&mut self) -> io::Result<()> {
+        let mut buffer = [0; 16 * 1024];
+        match self.stream.try_read(&mut buffer) {
+            Ok(0) => Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "closed by the gateway",
+            )),
+            Ok(n) => {
+                self.client
+                    .handle_input(self.call.clock.now(), buffer.get(..n).unwrap_or_default());
+                Ok(())
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn flush(&mut self, now: Time) -> io::Result<()> {
+        loop {
+            if self.out.is_empty() && self.client.poll_transmit(now, &mut self.out, BUDGET) == 0 {
+                return Ok(());
+            }
+            match self.stream.try_write(&self.out) {
+                Ok(n) => drop(self.out.drain(..n)),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Says what is due; false when the script is at its end.
+    fn say(&mut self, now: Time) -> bool {
+        let (Some(pace), Some(stream)) = (&mut self.pace, self.publishing) else {
+            return true;
+        };
+        while pace.due() <= now {
+            let heard = Heard {
+                audio: self.setup.is_some(),
+                marks: self.sink.round_trips.len(),
+            };
+            let Some(frame) = self.script.next(&self.call.plan.source, heard) else {
+                return false;
+            };
+            let timestamp = pace.take();
+            if self
+                .client
+                .send_audio(now, stream, timestamp, &[&frame.tag], false)
+            {
+                self.sent += 1;
+                if let Some((n, within)) = frame.mark {
+                    self.sink.listener.sent(n, now + within);
+                }
+            } else {
+                self.held_back += 1;
+            }
+            if let Some(progress) = &self.call.progress {
+                progress.send_replace(Progress {
+                    elapsed: now.since(self.began),
+                    sent: self.sent,
+                    received: self.sink.received.frames,
+                    lost: self.sink.received.lost,
+                    round_trip: self.sink.round_trips.last().map(|t| t.delay),
+                });
+            }
+        }
+        true
+    }
+
+    /// Acts on what the gateway says.
+    fn events(&mut self, now: Time) -> Result<Option<End>, String> {
+        loop {
+            let event = match self.client.poll_event() {
+                Ok(Some(event)) => event,
+                Ok(None) => return Ok(None),
+                Err(e) => return Ok(Some(End::Broke(e.to_string()))),
+            };
+            match event {
+                Event::Connected { .. } => {
+                    self.asked = Some(now);
+                    let dial = &self.call.plan.dial;
+                    self.client.publish(&dial.publish, PublishKind::Live);
+                    self.client.play(&dial.play);
+                }
+                Event::PublishStarted { stream } => {
+                    self.publishing = Some(stream);
+                    self.pace.get_or_insert(Pace::new(now));
+                }
+                Event::Audio {
+                    timestamp, payload, ..
+                } => {
+                    if let Some(asked) = self.asked {
+                        self.setup.get_or_insert(now.since(asked));
+                    }
+                    self.sink.audio(now, timestamp, payload)?;
+                }
+                Event::Rejected {
+                    code, description, ..
+                } => return Ok(Some(said(&code, &description))),
+                Event::StreamFailed { .. } => return Ok(Some(said("the gateway refused a stream", ""))),
+                Event::Status {
+                    level,
+                    code,
+                    description,
+                    ..
+                } => {
+                    let ended = [
+                        "NetStream.Play.UnpublishNotify",
+                        "NetStream.Play.Stop",
+                        "NetConnection.Connect.Closed",
+                    ];
+                    if level == "error" || ended.contains(&code.as_str()) {
+                        return Ok(Some(said(&code, &description)));
+                    }
+                }
+                Event::StreamEof { .. } => {
+                    self.over.get_or_insert(now);
+                }
+                Event::Closed => return Ok(Some(said("closed", ""))),
+                _ => {}
+            }
+        }
+    }
+
+    /// Ends the streams and the connection in order.
+    async fn farewell(&mut self) {
+        let clock = self.call.clock;
+        let last = clock.now() + FAREWELL;
+        self.client.close(clock.now());
+        while clock.now() < last && self.flush(clock.now()).is_ok() && !self.client.is_finished() {
+            let due = base::earliest(self.client.poll_timeout(), Some(last));
+            tokio::select! {
+                ready = self.stream.readable() => if ready.and_then(|()| self.read()).is_err() {
+                    return;
+                },
+                _ = self.stream.writable(), if !self.out.is_empty() => {}
+                () = clock.sleep_until(due) => {}
+            }
+            self.client.handle_timeout(clock.now());
+            while let Ok(Some(_)) = self.client.poll_event() {}
+        }
+    }
+}
+
+/// The description says most: the gateway puts the SIP status there.
+fn said(code: &str, description: &str) -> End {
+    End::Said(if description.is_empty() {
+        code.to_owned()
+    } else {
+        description.to_owned()
+    })
+}
