@@ -19,9 +19,6 @@ pub enum Error {
     /// The status code of a response is not a number from 100 to 699.
     #[error("the status code is out of range")]
     Status,
-    /// A line of the header section is not a header field.
-    #[error("a header line has no name")]
-    HeaderLine,
     /// A URI could not be read.
     #[error("a URI is malformed: {0}")]
     Uri(&'static str),

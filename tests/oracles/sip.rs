@@ -1,4 +1,4 @@
-//! Our SIP parser against three independent ones, on every message each can read: the 171 of RFC 3665, the torture
+//! Our SIP parser against three independent ones, on every message each can read: the 173 of RFC 3665, the torture
 //! messages of RFC 4475 and RFC 5118. Where they differ, `EXCEPTIONS` says who is right, and why.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,65 @@ use sip::{Frame, Message, StreamParser, parse_datagram};
 type Values = BTreeMap<&'static str, String>;
 
 /// Parser, message, value, and what the parser does that the specification does not.
-const EXCEPTIONS: &[(&str, &str, &str, &str)] = &[];
+const EXCEPTIONS: &[(&str, &str, &str, &str)] = &[
+    (
+        "rsip",
+        "dblreq",
+        "body",
+        "takes bytes behind Content-Length for the body",
+    ),
+    ("rsip", "ipv4-mapped-ipv6", "body", "the same"),
+    (
+        "rsipstack",
+        "esc01",
+        "uri",
+        "escapes the percent sign of an escape once more when printing",
+    ),
+    ("rsipstack", "esc01", "from uri", "the same"),
+    ("rsipstack", "esc01", "to uri", "the same"),
+    ("rsipstack", "esc01", "contact uri", "the same"),
+    ("rsipstack", "escnull", "from uri", "the same"),
+    ("rsipstack", "escnull", "to uri", "the same"),
+    ("rsipstack", "escnull", "contact uri", "the same"),
+    (
+        "rsipstack",
+        "inv2543",
+        "body",
+        "loses the body of a datagram without Content-Length",
+    ),
+    (
+        "rsipstack",
+        "regescrt",
+        "contact uri",
+        "loses the headers of a URI when printing",
+    ),
+    (
+        "rsipstack",
+        "unkscm",
+        "uri",
+        "keeps the case of a scheme, which has no meaning",
+    ),
+    ("rsipstack", "wsinv", "vias", "counts a joined list as one"),
+    (
+        "rsipstack",
+        "rfc3665 9",
+        "contact uri",
+        "takes the star for a URI",
+    ),
+    ("ezk", "esc01", "to uri", "prints without the escapes it read"),
+    (
+        "ezk",
+        "esc01",
+        "contact uri",
+        "the same; `value%2541` becomes `value%41`, another value",
+    ),
+    (
+        "ezk",
+        "intmeth",
+        "via branch",
+        "decodes % in a token, where it is no escape",
+    ),
+];
 
 #[test]
 fn independent_parsers_agree() {
@@ -32,15 +90,24 @@ fn independent_parsers_agree() {
                     continue;
                 }
                 *compared.entry(oracle).or_insert(0) += 1;
+                // rsip and rsipstack print transports in capitals.
+                let theirs = theirs.replace("transport=TCP", "transport=tcp");
                 if ours.get(key) != Some(&theirs) {
-                    differences.push(format!("{oracle} {name} {key}: ours {:?}, theirs {theirs:?}", ours.get(key)));
+                    differences.push(format!(
+                        "{oracle} {name} {key}: ours {:?}, theirs {theirs:?}",
+                        ours.get(key)
+                    ));
                 }
             }
         }
     }
     println!("values compared: {compared:?}");
     assert!(differences.is_empty(), "{}", differences.join("\n"));
-    assert!(compared.values().all(|n| *n > 1_000), "{compared:?}");
+    // That much they read, when this was written: a test that compares nothing proves nothing.
+    assert_eq!(
+        compared,
+        BTreeMap::from([("ezk", 2_389), ("rsip", 741), ("rsipstack", 2_607)])
+    );
 }
 
 fn corpus() -> Vec<(String, Vec<u8>)> {
@@ -231,9 +298,10 @@ fn ezk_values(bytes: &[u8]) -> Values {
     let Some(Ok(first)) = lines.next() else {
         return out;
     };
-    let Ok((_, start)) = std::str::from_utf8(first).map(|l| MessageLine::parse(&src)(l)).unwrap_or_else(|_| {
-        MessageLine::parse(&src)("")
-    }) else {
+    let Ok((_, start)) = std::str::from_utf8(first)
+        .map(|l| MessageLine::parse(&src)(l))
+        .unwrap_or_else(|_| MessageLine::parse(&src)(""))
+    else {
         return out;
     };
     let mut headers = Headers::new();
@@ -261,7 +329,10 @@ fn ezk_values(bytes: &[u8]) -> Values {
     if let Ok(v) = headers.get_named::<CallID>() {
         out.insert("call-id", v.0.to_string());
     }
-    for (uri, tag, name) in [("from uri", "from tag", Name::FROM), ("to uri", "to tag", Name::TO)] {
+    for (uri, tag, name) in [
+        ("from uri", "from tag", Name::FROM),
+        ("to uri", "to tag", Name::TO),
+    ] {
         if let Ok(v) = headers.get::<FromTo>(name) {
             out.insert(uri, v.uri.uri.default_print_ctx().to_string());
             if let Some(t) = v.tag {

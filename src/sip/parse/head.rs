@@ -12,7 +12,7 @@ pub(super) struct Head {
     /// The request's method, also when the rest of the line is at fault.
     method: Option<Method>,
     headers: Headers,
-    /// The first fault among the header lines.
+    /// There are too many header fields.
     fault: Option<Error>,
 }
 
@@ -60,13 +60,10 @@ impl Head {
         let mut unfolded = Vec::new();
         while let Some(line) = lines.next() {
             if head.headers.len() >= MAX_FIELDS {
-                head.fault.get_or_insert(Error::TooManyHeaders(MAX_FIELDS));
+                head.fault = Some(Error::TooManyHeaders(MAX_FIELDS));
                 break;
             }
-            let line = lines.unfold(line, &mut unfolded);
-            if let Err(error) = field(&mut head.headers, line) {
-                head.fault.get_or_insert(error);
-            }
+            field(&mut head.headers, lines.unfold(line, &mut unfolded));
         }
         head
     }
@@ -212,14 +209,18 @@ fn status_line(line: &str) -> Result<Start, Error> {
     Ok(Start::Response(status.ok_or(Error::Status)?, reason.to_owned()))
 }
 
-fn field(headers: &mut Headers, line: &[u8]) -> Result<(), Error> {
-    let colon = line.iter().position(|&b| b == b':').ok_or(Error::HeaderLine)?;
+/// Adds a header field. A line that is none is skipped, as malformed fields are that nobody needs (RFC 3261
+/// §8.2.2); if it was one that is needed, it will be missed.
+fn field(headers: &mut Headers, line: &[u8]) {
+    let Some(colon) = line.iter().position(|&b| b == b':') else {
+        return;
+    };
     let (name, value) = line.split_at(colon);
-    let name = std::str::from_utf8(name.trim_ascii_end()).map_err(|_| Error::HeaderLine)?;
-    if !super::is_token(name) {
-        return Err(Error::HeaderLine);
+    let Ok(name) = std::str::from_utf8(name.trim_ascii_end()) else {
+        return;
+    };
+    if super::is_token(name) {
+        let value = value.get(1..).unwrap_or_default().trim_ascii();
+        headers.push_raw(HeaderName::new(name), value);
     }
-    let value = value.get(1..).unwrap_or_default().trim_ascii();
-    headers.push_raw(HeaderName::new(name), value);
-    Ok(())
 }

@@ -54,6 +54,7 @@ pub fn parse_datagram(datagram: &[u8]) -> Result<Message, ParseError> {
 #[cfg(test)]
 mod mutation;
 #[cfg(test)]
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod torture;

@@ -187,3 +187,31 @@ fn a_stream_goes_on_after_a_message_that_is_only_wrong() {
     assert!(matches!(parser.next(), Ok(Some(Frame::Message(_)))));
     assert_eq!(parser.next(), Ok(None));
 }
+
+#[test]
+fn a_line_that_is_no_field_is_skipped() {
+    let r = request(with("Foobar roobar\r\n\u{e9}: x\r\n: y\r\nSub ject: z").as_bytes());
+    assert_eq!(r.headers.len(), request(INVITE.as_bytes()).headers.len());
+}
+
+#[test]
+fn the_call_flows_of_rfc_3665_are_read_with_their_descriptions() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/wire/sip/rfc3665.dat");
+    let mut parser = StreamParser::new(1 << 20);
+    parser.push(&std::fs::read(path).unwrap());
+    let (mut messages, mut descriptions) = (0, 0);
+    while let Some(frame) = parser.next().unwrap() {
+        let Frame::Message(m) = frame else {
+            panic!("{frame:?}")
+        };
+        messages += 1;
+        assert!(m.headers().vias().is_ok() && m.headers().contacts().is_ok());
+        assert!(m.headers().routes().is_ok() && m.headers().record_routes().is_ok());
+        if !m.body().is_empty() {
+            let s = crate::sdp::Session::parse(m.body()).unwrap();
+            assert_eq!(s.media[0].formats[0].name, "PCMU");
+            descriptions += 1;
+        }
+    }
+    assert_eq!((messages, descriptions), (173, 48));
+}
