@@ -142,7 +142,8 @@ fn without_credentials_a_challenge_is_a_failure() {
 
 #[test]
 fn the_user_demands_credentials_and_gets_a_name() {
-    let mut s = Script::new();
+    let mut s =
+        Script::with(|c| c.digest = vec![crate::auth::Algorithm::Sha256, crate::auth::Algorithm::Md5]);
     s.recv(INVITE_IN);
     let Event::Incoming { call, user: None, .. } = s.event() else {
         panic!("an unknown caller");
