@@ -1,6 +1,11 @@
 //! Our SIP parser against three independent ones, on every message each can read: the 173 of RFC 3665, the torture
 //! messages of RFC 4475 and RFC 5118. Where they differ, `EXCEPTIONS` says who is right, and why.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test program: the corpus is ours, and what cannot be read shall fail it"
+)]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
