@@ -163,7 +163,7 @@ class Scheduler:
         if os.path.exists(path):
             with open(path) as file:
                 for pid in file.read().split():
-                    harness.kill_group(int(pid))
+                    harness.kill_group(int(pid), folder)
 
     def report(self, test, verdict, seconds, folder):
         with self.lock:

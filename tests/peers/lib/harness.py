@@ -77,7 +77,8 @@ class Process:
         self.name = name
         self.log_path = bench.path(name + ".log")
         self.out_path = bench.path(name + ".out") if split else self.log_path
-        environment = dict(os.environ)
+        self.folder = bench.folder
+        environment = dict(os.environ, PEERS_TEST=bench.folder)
         environment.update({key: str(value) for key, value in (env or {}).items()})
         with open(self.log_path, "wb") as log, open(self.out_path, "ab") as out:
             self.child = subprocess.Popen([str(arg) for arg in args], stdin=stdin,
@@ -121,6 +122,16 @@ class Process:
         if self.running():
             self.child.send_signal(sign)
 
+    def end_player(self):
+        """Ends a player. ffmpeg leaves a read that brings nothing only at the second signal."""
+        for _ in range(2):
+            self.interrupt()
+            try:
+                return self.child.wait(1.0)
+            except subprocess.TimeoutExpired:
+                pass
+        return self.finish(8, status=None)
+
     def stop(self, grace=4.0):
         if self.child.stdin:
             try:
@@ -134,15 +145,24 @@ class Process:
             self.child.wait(grace)
         except subprocess.TimeoutExpired:
             pass
-        kill_group(self.child.pid)
+        kill_group(self.child.pid, self.folder)
         self.child.wait()
 
 
-def kill_group(pid):
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
+def kill_group(pid, folder):
+    """Ends what is left of a process group. Numbers are used again: only what belongs to this test is touched."""
+    mark = ("PEERS_TEST=" + folder).encode()
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            if os.getpgid(int(name)) != pid:
+                continue
+            with open("/proc/%s/environ" % name, "rb") as file:
+                if mark in file.read().split(b"\0"):
+                    os.kill(int(name), signal.SIGKILL)
+        except OSError:
+            continue
 
 
 class Bench:

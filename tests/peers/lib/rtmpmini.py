@@ -106,6 +106,7 @@ class Client:
         self.transaction = 0
         self.lock = threading.Lock()
         self._handshake()
+        self.sock.settimeout(None)
         threading.Thread(target=self._read_loop, daemon=True).start()
         if connect:
             self.connect(properties)
