@@ -7,13 +7,6 @@ from lib.rtmpmini import Client
 
 # What belongs to a later stage, and why. `run.py --list` shows it.
 LATER = {
-    "uac_prack": "100rel (RFC 3262) is not offered or taken yet",
-    "uas_early_media_prack": "100rel (RFC 3262)",
-    "uac_refresh_update": "UPDATE (RFC 3311) and session timers (RFC 4028)",
-    "uas_refresh_update": "UPDATE (RFC 3311) and session timers (RFC 4028)",
-    "uac_refresh_by_peer": "session timers (RFC 4028)",
-    "uas_refresh_by_peer": "session timers (RFC 4028)",
-    "uac_timer_too_small": "session timers (RFC 4028): 422",
     "uac_refer": "transfer (RFC 3515)",
     "uas_refer": "transfer (RFC 3515)",
     "uas_transferee": "transfer (RFC 3515)",
@@ -29,7 +22,7 @@ def against(bench, gateway, scenario, args=("-s", "echo"), **env):
     bench.finish_sipp(process, scenario)
 
 
-def caller(scenario, args=("-s", "echo"), users=(), name=None, **env):
+def caller(scenario, args=("-s", "echo"), users=(), name=None, seconds=60, **env):
     """A test in which sipp calls the gateway."""
     def run(bench):
         settings = {"sip": {"inbound": "open"}}
@@ -37,13 +30,14 @@ def caller(scenario, args=("-s", "echo"), users=(), name=None, **env):
         against(bench, gateway, scenario, args, **env)
     run.__name__ = "sipp_" + (name or scenario)
     run.__doc__ = "sipp's %s calls the gateway" % scenario
-    test(seconds=60)(run)
+    test(seconds=seconds)(run)
 
 
 for _scenario in ("uac_basic", "uac_pcap", "uac_hold_resume", "uac_info_dtmf", "uac_info_dtmf_plain", "uac_options",
-                  "uac_retransmit", "uac_refresh_reinvite", "bad_require", "bad_method", "bad_content_type", "bad_sdp",
+                  "uac_retransmit", "uac_refresh_reinvite", "uac_refresh_update", "uac_timer_too_small", "uac_prack", "bad_require", "bad_method", "bad_content_type", "bad_sdp",
                   "bad_version", "bad_scheme", "bad_max_forwards", "bad_dialog", "bad_cancel"):
     caller(_scenario)
+caller("uac_refresh_by_peer", seconds=100)
 caller("uac_basic", name="uac_basic_tcp", TRANSPORT="t1")
 caller("uac_basic", name="uac_basic_ipv6", ADDR="[::1]", REMOTE="[::1]")
 caller("uac_basic", name="uac_basic_ipv6_tcp", ADDR="[::1]", REMOTE="[::1]", TRANSPORT="t1")
@@ -129,7 +123,7 @@ def called(scenario, ends="client", args=(), seconds=3.0, trunk=False, name=None
         bench.finish_sipp(far, scenario)
     run.__name__ = "sipp_" + (name or scenario)
     run.__doc__ = "an RTMP client calls sipp's %s" % scenario
-    test(seconds=60)(run)
+    test(seconds=60 + seconds)(run)
 
 
 AUTH = ("-key", "realm", DOMAIN, "-key", "user", "alice", "-key", "password", "alicepw")
@@ -141,7 +135,10 @@ called("uas_busy", ends="sipp", status="486")
 called("uas_decline", ends="sipp", status="603")
 called("uas_no_answer", seconds=1.5)
 called("uas_early_media", HOLD=2000, seconds=5)
+called("uas_early_media_prack", HOLD=2000, seconds=5)
 called("uas_hold_resume", seconds=4)
+called("uas_refresh_update", seconds=4)
+called("uas_refresh_by_peer", seconds=52)
 called("uas_401", args=AUTH, trunk=True)
 called("uas_407", args=AUTH, trunk=True)
 

@@ -1,5 +1,8 @@
 //! Requests we send: next hop, attempts over several addresses, transactions, challenges.
 
+mod again;
+mod attempt;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
@@ -9,11 +12,11 @@ use super::{
     CallHandle, Deadline, Endpoint, LookupId, Output, Refused, RegistrationHandle, RequestHandle, SendId,
 };
 use crate::auth;
-use crate::header::{HeaderName, NameAddr, Via};
+use crate::header::HeaderName;
 use crate::msg::{Method, Request, Response};
 use crate::transaction::{Do, Ict, Nict, Timer};
 use crate::transport::{Destination, Source, Transport};
-use crate::uri::{Scheme, Uri};
+use crate::uri::Uri;
 
 /// Challenges answered for one request: proxies on the way may each have theirs, and a nonce may be stale.
 const MAX_CHALLENGES: u8 = 4;
@@ -190,135 +193,6 @@ impl Endpoint {
         Ok(id)
     }
 
-    /// Tries the next target of a request, or reports that none is left.
-    fn attempt(&mut self, now: Time, id: u64) {
-        loop {
-            let Some(out) = self.clients.outgoing.get_mut(&id) else {
-                return;
-            };
-            out.transaction = None;
-            let target = match out.sending.flow.take() {
-                Some(flow) => Some(Target::Flow(flow)),
-                None => out.targets.pop_front(),
-            };
-            let Some(target) = target else {
-                let Some(hop) = out.sending.hop.take() else {
-                    self.fail(now, id, 503);
-                    return;
-                };
-                match numeric(&hop) {
-                    Some(dest) => out.targets.push_back(Target::Address(dest)),
-                    None => {
-                        let lookup = LookupId(self.new_id());
-                        self.clients.lookups.insert(lookup, id);
-                        self.timers
-                            .set(Deadline::Lookup(lookup), now + self.config.base().limit());
-                        self.out.push_back(Output::Lookup { id: lookup, uri: hop });
-                        return;
-                    }
-                }
-                continue;
-            };
-            if self.launch(now, id, target) {
-                return;
-            }
-        }
-    }
-
-    /// Sends a request to one target; false when we have no socket for it.
-    fn launch(&mut self, now: Time, id: u64, target: Target) -> bool {
-        let (path, is_flow) = match target {
-            Target::Flow(flow) => (Path::from(flow), true),
-            Target::Address(dest) | Target::LargeUdp(dest) => {
-                let Some(listener) = self.config.listener(dest.transport, dest.addr) else {
-                    return false;
-                };
-                let path = Path {
-                    transport: dest.transport,
-                    local: Some(listener.local),
-                    remote: dest.addr,
-                    conn: None,
-                };
-                (path, false)
-            }
-        };
-        let branch = format!("z9hG4bK{}", self.rng.token(16));
-        let Some(out) = self.clients.outgoing.get_mut(&id) else {
-            return true;
-        };
-        let mut request = out.request.clone();
-        let listener = path
-            .local
-            .and_then(|local| self.config.listener_at(path.transport, local));
-        let Some(listener) = listener else {
-            return false;
-        };
-        let mut via = Via::new(
-            path.transport.via(),
-            listener.host.clone(),
-            Some(listener.port),
-            &branch,
-        );
-        via.params.set("rport", None);
-        request.headers.push_front(HeaderName::Via, via);
-        if let Some((user, params)) = &out.sending.contact {
-            let contact = listener.contact(user.as_deref());
-            request
-                .headers
-                .push(HeaderName::Contact, format!("{}{params}", NameAddr::new(contact)));
-        }
-        request
-            .headers
-            .push(HeaderName::UserAgent, &self.config.user_agent);
-        let bytes = request.to_bytes();
-        if let Target::Address(dest) = target
-            && dest.transport == Transport::Udp
-            && bytes.len() > self.config.udp_max
-            && self.config.listener(Transport::Tcp, dest.addr).is_some()
-        {
-            out.targets.push_front(Target::LargeUdp(dest));
-            let transport = Transport::Tcp;
-            out.targets
-                .push_front(Target::Address(Destination { transport, ..dest }));
-            return false;
-        }
-        if out.request.method == Method::Ack {
-            let owner = out.sending.owner.clone();
-            self.send(SendId(0), path, bytes.clone());
-            self.forget_outgoing(now, id);
-            if let Owner::Ack(call) = owner {
-                self.ack_sent(call, &request, path, bytes);
-            }
-            return true;
-        }
-        let reliable = path.transport.is_reliable();
-        let (machine, todo) = if request.method == Method::Invite {
-            let (ict, todo) = Ict::new(self.config.base(), reliable);
-            (Machine::Invite(ict), todo)
-        } else {
-            let (nict, todo) = Nict::new(self.config.base(), reliable);
-            (Machine::Other(nict), todo)
-        };
-        let key = (branch, request.method.to_string());
-        let transaction = Transaction {
-            machine,
-            outgoing: id,
-            request,
-            bytes,
-            key: key.clone(),
-            path,
-            flow: is_flow,
-        };
-        let tx = self.new_id();
-        if let Some(out) = self.clients.outgoing.get_mut(&id) {
-            out.transaction = Some(tx);
-        }
-        self.clients.transactions.insert(tx, transaction);
-        self.clients.keys.insert(key, tx);
-        self.run_client(now, tx, todo, None);
-        true
-    }
-
     /// Carries out what a client transaction wants.
     fn run_client(&mut self, now: Time, tx: u64, todo: Vec<Do>, response: Option<(Response, Source)>) {
         let Some(outgoing) = self.clients.transactions.get(&tx).map(|t| t.outgoing) else {
@@ -467,40 +341,6 @@ impl Endpoint {
         }
     }
 
-    /// Where a lookup leads; none when it failed.
-    pub(super) fn resolved(&mut self, now: Time, lookup: LookupId, found: Vec<Destination>) {
-        self.timers.clear(&Deadline::Lookup(lookup));
-        let Some(id) = self.clients.lookups.remove(&lookup) else {
-            return;
-        };
-        if let Some(out) = self.clients.outgoing.get_mut(&id) {
-            let found = found.into_iter().take(MAX_TARGETS).map(Target::Address);
-            out.targets.extend(found);
-            self.attempt(now, id);
-        }
-    }
-
-    /// A target failed: the next one, or the end with this status.
-    fn next_target(&mut self, now: Time, id: u64, status: u16) {
-        let Some(out) = self.clients.outgoing.get(&id) else {
-            return;
-        };
-        let more = !out.targets.is_empty() || out.sending.hop.is_some();
-        if more && !out.last_try {
-            self.attempt(now, id);
-        } else {
-            self.fail(now, id, status);
-        }
-    }
-
-    /// No target is left.
-    fn fail(&mut self, now: Time, id: u64, status: u16) {
-        if let Some(out) = self.clients.outgoing.get(&id) {
-            let response = Response::to_request(&out.request, status, None);
-            self.finish(now, id, response, None);
-        }
-    }
-
     /// A response that a client transaction lets through.
     fn client_response(&mut self, now: Time, id: u64, response: Response, source: Source) {
         let Some(out) = self.clients.outgoing.get(&id) else {
@@ -543,157 +383,6 @@ impl Endpoint {
         }
     }
 
-    /// Sends a request again with the answer to its challenge; false when it cannot be answered.
-    fn answer_challenge(&mut self, now: Time, id: u64, response: &Response) -> bool {
-        let Some(out) = self.clients.outgoing.get(&id) else {
-            return false;
-        };
-        if out.challenges >= MAX_CHALLENGES || out.last_try {
-            return false;
-        }
-        let Some(mut client) = out.sending.auth.clone() else {
-            return false;
-        };
-        let mut request = out.request.clone();
-        let owner = out.sending.owner.clone();
-        if client.challenged(&request, response).is_err() {
-            return false;
-        }
-        client.sign(&mut request, &mut self.rng);
-        self.keep_auth(&owner, &client);
-        if let Some(out) = self.clients.outgoing.get_mut(&id) {
-            out.sending.auth = Some(client);
-            out.challenges += 1;
-        }
-        self.send_again(now, id, request);
-        true
-    }
-
-    /// Asks again with the session timer that a 422 demands (RFC 4028 §7.3); false when that makes no sense.
-    fn ask_longer(&mut self, now: Time, id: u64, response: &Response) -> bool {
-        let Some(out) = self.clients.outgoing.get(&id) else {
-            return false;
-        };
-        let Some(call) = out.sending.owner.call() else {
-            return false;
-        };
-        if out.challenges >= MAX_CHALLENGES
-            || out.last_try
-            || !out.request.headers.has(&HeaderName::SessionExpires)
-        {
-            return false;
-        }
-        let mut request = out.request.clone();
-        if !self.raise_session(call, &mut request.headers, &response.headers) {
-            return false;
-        }
-        if let Some(out) = self.clients.outgoing.get_mut(&id) {
-            out.challenges += 1;
-            if let Some(auth) = &mut out.sending.auth {
-                auth.sign(&mut request, &mut self.rng);
-            }
-        }
-        self.send_again(now, id, request);
-        true
-    }
-
-    /// Sends a changed request to the same place, with a new CSeq and branch.
-    fn send_again(&mut self, now: Time, id: u64, mut request: Request) {
-        let Some(out) = self.clients.outgoing.get(&id) else {
-            return;
-        };
-        let (owner, tx) = (out.sending.owner.clone(), out.transaction);
-        let old = request.headers.cseq().map_or(0, |c| c.seq);
-        let seq = self.next_cseq(&owner).unwrap_or(old.wrapping_add(1));
-        request
-            .headers
-            .set(HeaderName::CSeq, format!("{seq} {}", request.method));
-        let target = tx
-            .and_then(|tx| self.clients.transactions.get(&tx))
-            .and_then(|t| {
-                let Path {
-                    transport,
-                    local,
-                    remote,
-                    conn,
-                } = t.path;
-                if !t.flow {
-                    let addr = remote;
-                    return Some(Target::Address(Destination { transport, addr }));
-                }
-                let local = local?;
-                Some(Target::Flow(Source {
-                    transport,
-                    local,
-                    remote,
-                    conn,
-                }))
-            });
-        if let Some(out) = self.clients.outgoing.get_mut(&id) {
-            out.request = request;
-            if let Some(target) = target {
-                out.targets.push_front(target);
-            }
-        }
-        self.attempt(now, id);
-    }
-
-    /// Gives up a pending INVITE (RFC 3261 §9.1). The INVITE is not tried at further addresses. Call only after a
-    /// provisional response.
-    pub(super) fn cancel(&mut self, now: Time, id: u64) {
-        let Some(out) = self.clients.outgoing.get_mut(&id) else {
-            return;
-        };
-        out.last_try = true;
-        let Some(t) = out.transaction.and_then(|tx| self.clients.transactions.get(&tx)) else {
-            return;
-        };
-        let request = follow_up(&t.request, Method::Cancel, None);
-        let (path, flow) = (t.path, t.flow);
-        let (nict, todo) = Nict::new(self.config.base(), path.transport.is_reliable());
-        let key = (t.key.0.clone(), Method::Cancel.to_string());
-        let transaction = Transaction {
-            machine: Machine::Other(nict),
-            // No request is known by this: the response interests nobody.
-            outgoing: 0,
-            bytes: request.to_bytes(),
-            request,
-            key: key.clone(),
-            path,
-            flow,
-        };
-        let tx = self.new_id();
-        self.clients.transactions.insert(tx, transaction);
-        self.clients.keys.insert(key, tx);
-        self.run_client(now, tx, todo, None);
-        // A peer that lost the INVITE never answers it: the transaction ends by itself then.
-        self.timers
-            .set(Deadline::Cancelled(id), now + self.config.base().limit());
-    }
-
-    /// An INVITE that nobody has answered at all need not be cancelled, but must not be tried further.
-    pub(super) fn no_more_tries(&mut self, id: u64) {
-        if let Some(out) = self.clients.outgoing.get_mut(&id) {
-            out.last_try = true;
-        }
-    }
-
-    /// A cancelled INVITE was never answered finally.
-    pub(super) fn cancelled_in_vain(&mut self, now: Time, id: u64) {
-        let Some(tx) = self.clients.outgoing.get(&id).and_then(|o| o.transaction) else {
-            return;
-        };
-        if let Some(Transaction {
-            machine: Machine::Invite(ict),
-            ..
-        }) = self.clients.transactions.get(&tx)
-            && ict.is_pending()
-        {
-            self.forget_client(now, tx, true);
-            self.fail(now, id, 408);
-        }
-    }
-
     pub(super) fn send(&mut self, id: SendId, path: Path, bytes: Vec<u8>) {
         self.out.push_back(Output::Send {
             id,
@@ -724,25 +413,4 @@ fn follow_up(invite: &Request, method: Method, response: Option<&Response>) -> R
             .push(HeaderName::CSeq, format!("{} {method}", cseq.seq));
     }
     req
-}
-
-/// The destination of a URI that needs no lookup (RFC 3263 §4 with a numeric host).
-fn numeric(uri: &Uri) -> Option<Destination> {
-    let ip = uri.host().ip()?;
-    let secure = *uri.scheme() == Scheme::Sips;
-    let transport = match uri.param("transport") {
-        Some(name) => Transport::parse(name)?,
-        None if secure => Transport::Tls,
-        None => Transport::Udp,
-    };
-    let transport = match transport {
-        Transport::Tcp if secure => Transport::Tls,
-        Transport::Ws if secure => Transport::Wss,
-        t => t,
-    };
-    let port = uri.port().unwrap_or(transport.default_port());
-    Some(Destination {
-        transport,
-        addr: SocketAddr::new(ip, port),
-    })
 }

@@ -128,6 +128,9 @@ pub struct EndpointConfig {
     pub session_expires: u32,
     /// The shortest session timer accepted, in seconds; less is answered 422. 90.
     pub min_se: u32,
+    /// Whether REFER and Replaces are taken, which the user must then carry out. When not, REFER is answered
+    /// 405 and Replaces counts for nothing.
+    pub transfers: bool,
     /// Whether the embedded registrar is there. When not, REGISTER is answered 405.
     pub registrar: bool,
     /// Failed authentications from one address within a minute after which its requests are dropped until the
@@ -157,6 +160,7 @@ impl Default for EndpointConfig {
             open_registration: OpenRegistration::Nobody,
             session_expires: 1800,
             min_se: 90,
+            transfers: false,
             registrar: true,
             auth_failures: 20,
             limits: Limits::default(),

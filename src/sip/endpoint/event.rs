@@ -308,7 +308,8 @@ pub enum Event {
         /// The answer.
         body: Body,
     },
-    /// The peer asks for a transfer; answer with [`Endpoint::accept_refer`](crate::Endpoint::accept_refer) or
+    /// The peer asks for a transfer, and [`EndpointConfig::transfers`](crate::EndpointConfig::transfers) says that
+    /// we take them; answer with [`Endpoint::accept_refer`](crate::Endpoint::accept_refer) or
     /// [`refuse_refer`](crate::Endpoint::refuse_refer).
     Refer {
         /// The call to be transferred.

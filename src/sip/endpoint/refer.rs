@@ -212,6 +212,9 @@ impl Endpoint {
         tx: u64,
         headers: &Headers,
     ) -> Result<Option<CallHandle>, ()> {
+        if !self.config.transfers {
+            return Ok(None);
+        }
         let mut values = headers.get_all(&HeaderName::Replaces);
         let Some(value) = values.next() else {
             return Ok(None);

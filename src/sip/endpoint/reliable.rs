@@ -74,9 +74,9 @@ impl Reliable {
         self.wish == Wish::Required || (self.wish == Wish::Supported && described)
     }
 
-    /// Whether a 2xx must wait.
+    /// Whether a 2xx has to wait: it must not overtake a description (RFC 3262 §5), and better overtakes nothing.
     pub(super) fn holds_answer(&self) -> bool {
-        self.unacked.as_ref().is_some_and(|u| u.described) || self.queue.iter().any(|r| !r.body.is_empty())
+        self.unacked.is_some() || !self.queue.is_empty()
     }
 }
 

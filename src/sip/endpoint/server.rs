@@ -466,17 +466,18 @@ impl Endpoint {
             | Method::Info
             | Method::Message
             | Method::Prack
-            | Method::Update
-            | Method::Refer
-            | Method::Notify => true,
+            | Method::Update => true,
+            Method::Refer | Method::Notify => self.config.transfers,
             _ => false,
         }
     }
 
     /// The value of Allow.
     pub(super) fn allow(&self) -> String {
-        let mut allow =
-            "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, PRACK, UPDATE, REFER, NOTIFY".to_owned();
+        let mut allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, MESSAGE, PRACK, UPDATE".to_owned();
+        if self.config.transfers {
+            allow.push_str(", REFER, NOTIFY");
+        }
         if self.config.registrar {
             allow.push_str(", REGISTER");
         }
@@ -485,24 +486,30 @@ impl Endpoint {
 
     /// Whether an option tag is understood in Require.
     fn supports(&self, tag: &str) -> bool {
-        self.extensions()
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(tag))
+        self.extensions().any(|known| known.eq_ignore_ascii_case(tag))
     }
 
     /// The extensions we know.
-    fn extensions(&self) -> &'static [&'static str] {
-        if self.config.session_expires == 0 {
-            &["100rel", "replaces", "norefersub"]
-        } else {
-            &["100rel", "timer", "replaces", "norefersub"]
-        }
+    fn extensions(&self) -> impl Iterator<Item = &'static str> {
+        let timer = self.config.session_expires > 0;
+        let transfers = self.config.transfers;
+        [
+            ("100rel", true),
+            ("timer", timer),
+            ("replaces", transfers),
+            ("norefersub", transfers),
+        ]
+        .into_iter()
+        .filter_map(|(tag, known)| known.then_some(tag))
     }
 
     /// Adds Allow and Supported.
     pub(super) fn describe(&self, headers: &mut Headers) {
         headers.push(HeaderName::Allow, self.allow());
-        headers.push(HeaderName::Supported, self.extensions().join(", "));
+        headers.push(
+            HeaderName::Supported,
+            self.extensions().collect::<Vec<_>>().join(", "),
+        );
     }
 
     /// Our Contact in a response to a request that came along `source`.

@@ -185,7 +185,7 @@ impl Endpoint {
         if let Some(c) = self.calls.get_mut(&call)
             && c.reliable.holds_answer()
         {
-            // Offer and answer must not overtake the PRACK (RFC 3262 §5).
+            // It goes out with the last PRACK.
             c.reliable.answer = Some(body);
             return Ok(());
         }

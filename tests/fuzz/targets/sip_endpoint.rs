@@ -62,6 +62,7 @@ impl World {
             ],
             ..EndpointConfig::default()
         };
+        config.transfers = true;
         config.limits.calls = 12;
         config.limits.transactions = 40;
         config.limits.bindings = 2;

@@ -57,7 +57,7 @@ fn a_caller_that_demands_it_gets_reliable_ringing() {
     tag_of(&mut s, &ringing);
     assert_eq!(line(&ringing, "Require"), "Require: 100rel");
     let rseq = line(&ringing, "RSeq")[6..].to_owned();
-    // The next one waits for the PRACK; the answer does not, since nothing was described.
+    // The next one waits for the PRACK.
     s.ua.provisional(s.now, call, 183, Some(Body::sdp("v=0\r\n")))
         .unwrap();
     s.sends_nothing();
@@ -70,7 +70,7 @@ fn a_caller_that_demands_it_gets_reliable_ringing() {
     let media = s.sends_some("SIP/2.0 183");
     let next: u32 = rseq.parse::<u32>().unwrap() + 1;
     assert_eq!(line(&media, "RSeq"), format!("RSeq: {next}"));
-    // Now the answer has to wait.
+    // And the answer.
     s.ua.answer(s.now, call, Some(Body::sdp("v=0\r\n"))).unwrap();
     s.sends_nothing();
     s.recv(&within("PRACK", 4, &format!("RAck: {next} 1 INVITE")));
@@ -469,5 +469,29 @@ fn an_invite_may_take_the_place_of_a_call() {
             .replace(": 7", ": 9"),
     );
     s.sends_some("SIP/2.0 486");
+    s.no_event();
+}
+
+#[test]
+fn transfers_are_refused_where_nobody_carries_them_out() {
+    let mut s = Script::with(|c| c.transfers = false);
+    let (_, ok) = taken_with(&mut s, "Supported: replaces");
+    assert!(!ok.contains("REFER") && !ok.contains("replaces"));
+    s.recv(&within(
+        "REFER",
+        2,
+        "Refer-To: <sip:carol@c.test>\nContact: <sip:alice@192.0.2.9>",
+    ));
+    s.sends_some("SIP/2.0 405");
+    let required = INVITE_IN.replace("CSeq", "Require: replaces\nReplaces: x;to-tag=1;from-tag=2\nCSeq");
+    s.recv(
+        &required
+            .replace("74bf9", "other")
+            .replace("3848276298220188511", "7"),
+    );
+    assert_eq!(
+        line(&s.sends_some("SIP/2.0 420"), "Unsupported"),
+        "Unsupported: replaces"
+    );
     s.no_event();
 }

@@ -52,6 +52,7 @@ impl Script {
                 Listener::new(Transport::Udp, addr(OURS)),
                 Listener::new(Transport::Tcp, addr(OURS)),
             ],
+            transfers: true,
             digest: vec![crate::auth::Algorithm::Sha256, crate::auth::Algorithm::Md5],
             ..EndpointConfig::default()
         };
