@@ -62,6 +62,10 @@ pub enum StreamEvent {
     Accepted,
     /// It may not; said before it was accepted.
     Refused(Outcome),
+    /// Nobody publishes it any more; the player may stay and wait.
+    Unpublished,
+    /// It is published again.
+    Published,
     /// It is over: refused by the far end, hung up, or the publisher left.
     Ended(Outcome),
 }

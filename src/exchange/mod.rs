@@ -307,7 +307,7 @@ impl Exchange {
                 received = stats.received,
                 lost = stats.lost,
                 late = stats.late,
-                dropped = stats.dropped,
+                shortened_ms = stats.shortened_ms,
                 jitter_ms = stats.jitter_ms,
                 rtt_ms = stats.rtt_ms,
                 "media ended"

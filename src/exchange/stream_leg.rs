@@ -181,6 +181,7 @@ impl Exchange {
             plays,
             ..
         } = opened;
+        let publishes = plays.is_none();
         let stream = self.live.entry(name.clone()).or_default();
         match plays {
             None if stream.publisher.is_some() => {
@@ -199,6 +200,9 @@ impl Exchange {
                 leg: half,
                 announced,
             }),
+        }
+        if publishes {
+            self.tell_players(&name, &StreamEvent::Published);
         }
         self.owners.insert(half, Owner::Live(name.clone()));
         self.tell_half(session, half, StreamEvent::Accepted);
@@ -311,9 +315,13 @@ impl Exchange {
                 }
             }
             Some(Owner::Live(name)) => {
+                let mut left = false;
                 if let Some(stream) = self.live.get_mut(&name) {
-                    stream.publisher.take_if(|p| p.leg == half);
+                    left = stream.publisher.take_if(|p| p.leg == half).is_some();
                     stream.players.retain(|p| p.leg != half);
+                }
+                if left {
+                    self.tell_players(&name, &StreamEvent::Unpublished);
                 }
                 self.wire_live(&name, None);
             }
@@ -367,6 +375,19 @@ impl Exchange {
         self.wiring
             .set(call.unwrap_or(CallId(0)), &members, &wanted, &mut out);
         self.commands(out);
+    }
+
+    /// Tells every player of a relayed stream something.
+    fn tell_players(&mut self, name: &str, event: &StreamEvent) {
+        let players: Vec<(SessionId, LegId)> = self
+            .live
+            .get(name)
+            .into_iter()
+            .flat_map(|s| s.players.iter().map(|p| (p.session, p.leg)))
+            .collect();
+        for (session, leg) in players {
+            self.tell_half(session, leg, event.clone());
+        }
     }
 
     fn refuse_half(&mut self, session: SessionId, half: LegId, outcome: Outcome) {

@@ -202,8 +202,8 @@ pub struct LegStats {
     pub jitter_ms: f32,
     /// Round-trip time by RTCP, ms; 0 when never measured.
     pub rtt_ms: f32,
-    /// Frames dropped toward RTP because they were too late.
-    pub dropped: u64,
+    /// Audio toward the peer that was left out or compressed to be in time, ms.
+    pub shortened_ms: u64,
 }
 
 /// One encoded frame on its way from a source to its stand-in on another shard.

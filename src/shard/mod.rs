@@ -519,7 +519,7 @@ impl Shard {
     }
 
     fn stream_event(&mut self, now: Time, session: SessionId, leg: LegId, event: StreamEvent) {
-        let over = !matches!(event, StreamEvent::Accepted);
+        let over = matches!(event, StreamEvent::Refused(_) | StreamEvent::Ended(_));
         if let Some(entry) = self.sessions.get_mut(&session) {
             entry.stream_event(now, leg, event);
             self.outbox.flush(session);

@@ -51,6 +51,8 @@ pub(super) struct RtpLeg {
     last_sent: Option<Time>,
     opened: Time,
     told_silent: bool,
+    /// Of feeds that are gone, ms.
+    shortened_before: u64,
     sent: u64,
     foreign: u64,
 }
@@ -94,6 +96,7 @@ impl RtpLeg {
             last_sent: None,
             opened: Time::ZERO,
             told_silent: false,
+            shortened_before: 0,
             sent: 0,
             foreign: 0,
             settings,
@@ -127,7 +130,7 @@ impl RtpLeg {
             .as_ref()
             .is_none_or(|p| p.send.1 != params.send.1 || p.ptime_ms != params.ptime_ms)
         {
-            self.feed = Feed::Silent;
+            self.set_feed(Feed::Silent);
         }
         if self.params.is_none() {
             self.rtcp.start(now);
@@ -141,7 +144,7 @@ impl RtpLeg {
 
     /// Another source will be heard.
     pub(super) fn new_source(&mut self, _now: Time) {
-        self.feed = Feed::Silent;
+        self.set_feed(Feed::Silent);
         self.marker = true;
     }
 
@@ -303,7 +306,7 @@ impl RtpLeg {
                         ..self.settings.pipe
                     };
                     match Pipe::plan(codec, to, &options) {
-                        Ok(pipe) => self.feed = Feed::Paced(Box::new(Playout::new(pipe))),
+                        Ok(pipe) => self.set_feed(Feed::Paced(Box::new(Playout::new(pipe)))),
                         Err(error) => {
                             tracing::error!(leg = %self.leg, %error, "no way to transcode");
                             return;
@@ -322,12 +325,10 @@ impl RtpLeg {
             } => {
                 if !matches!(&self.feed, Feed::Straight { pipe, .. } if pipe.from() == codec) {
                     match Pipe::plan(codec, to, &self.settings.pipe) {
-                        Ok(pipe) => {
-                            self.feed = Feed::Straight {
-                                pipe: Box::new(pipe),
-                                next: None,
-                            }
-                        }
+                        Ok(pipe) => self.set_feed(Feed::Straight {
+                            pipe: Box::new(pipe),
+                            next: None,
+                        }),
                         Err(error) => {
                             tracing::error!(leg = %self.leg, %error, "no way to transcode");
                             return;
@@ -350,7 +351,7 @@ impl RtpLeg {
             }
             FrameKind::Digit { digit } => self.send_digit(digit),
             FrameKind::Gone => {
-                self.feed = Feed::Silent;
+                self.set_feed(Feed::Silent);
                 self.marker = true;
             }
             FrameKind::Tag { .. } | FrameKind::Video { .. } | FrameKind::Data { .. } => {}
@@ -537,6 +538,21 @@ impl RtpLeg {
         });
     }
 
+    /// Audio toward the peer that was left out to be in time, ms.
+    fn shortened_ms(&self) -> u64 {
+        let now = match &self.feed {
+            Feed::Paced(playout) => shortened_ms(playout),
+            Feed::Silent | Feed::Straight { .. } => 0,
+        };
+        self.shortened_before + now
+    }
+
+    /// Another feed takes over; the figures go on.
+    fn set_feed(&mut self, feed: Feed) {
+        self.shortened_before = self.shortened_ms();
+        self.feed = feed;
+    }
+
     /// The figures so far.
     pub(super) fn stats(&self) -> LegStats {
         let (rtcp, jitter) = (self.rtcp.stats(), self.jitter.stats());
@@ -547,13 +563,13 @@ impl RtpLeg {
             late: jitter.late,
             jitter_ms: rtcp.jitter_ms,
             rtt_ms: rtcp.rtt_ms.unwrap_or(0.0),
-            dropped: match &self.feed {
-                Feed::Paced(playout) => {
-                    let stats = playout.stats();
-                    stats.overflow_ticks + stats.dropped_ticks
-                }
-                _ => 0,
-            },
+            shortened_ms: self.shortened_ms(),
         }
     }
+}
+
+fn shortened_ms(playout: &Playout) -> u64 {
+    let stats = playout.stats();
+    let ticks = stats.overflow_ticks + stats.dropped_ticks + stats.silence_ticks + stats.compressed_ticks;
+    ticks * 20 / u64::from(playout.slot_ticks().max(1))
 }

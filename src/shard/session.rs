@@ -113,6 +113,8 @@ impl Session {
                 }
                 return;
             }
+            StreamEvent::Unpublished => return self.conn.notify_unpublish(id),
+            StreamEvent::Published => return self.conn.notify_publish(id),
             StreamEvent::Refused(outcome) if !accepted => {
                 let code = refusal_code(&outcome, publishes);
                 if publishes {
