@@ -55,7 +55,7 @@ def speech_both_ways(bench, player_kind):
     """30 s as Speex to a PCMU phone, while a player hears the phone's other speech."""
     gateway = bench.gateway()
     near, far = bench.media("near-16.wav"), bench.media("far-8.wav")
-    phone = bench.baresip("phone", PLAY=far)
+    phone = bench.baresip("phone", PLAY=bench.media("far-padded-8.wav"))
     player = bench.player(player_kind, "127.0.0.1", gateway.rtmp, "call", phone.uri)
     # What is said before the phone answers is not heard; so it answers first.
     phone.established(15)

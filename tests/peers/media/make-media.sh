@@ -3,6 +3,7 @@
 #
 #   near-16.wav near-8.wav    30 s of speech, mono, 16 bit
 #   far-8.wav                 30 s of other speech in another voice, for the far end
+#   far-padded-8.wav          the same with 20 s of silence: baresip hangs up when its file ends
 #   near-u.raw far-u.raw      the same as raw mu-law
 #   tone-440-8.wav tone-620-8.wav   30 s sine tones at -12 dBFS; not any tone will do: Speex
 #                             with VBR or VAD takes some (500, 700, 1000 Hz) for noise
@@ -28,6 +29,7 @@ for rate in 8 16; do
     sox -G "$out/raw1.wav" -b 16 -c 1 "$out/near-$rate.wav" gain -n -6 rate -v ${rate}k pad 0.5 30 trim 0 30
 done
 sox -G "$out/raw2.wav" -b 16 -c 1 "$out/far-8.wav" gain -n -6 rate -v 8k pad 0.5 30 trim 0 30
+sox -D "$out/far-8.wav" "$out/far-padded-8.wav" pad 0 20
 for hz in 440 620; do
     sox -n -r 8000 -b 16 -c 1 "$out/tone-$hz-8.wav" synth 30 sine $hz gain -12
 done
