@@ -72,7 +72,10 @@ impl Script {
                     self.phase = Phase::File(at + 1);
                     return Some(frame);
                 }
-                None => self.phase = Phase::Tail(0),
+                None => {
+                    self.phase = Phase::Tail(0);
+                    return self.next(source, heard);
+                }
             },
             Phase::Tail(n) if n >= TAIL + LINGER => return None,
             Phase::Tail(n) => self.phase = Phase::Tail(n + 1),
