@@ -1,5 +1,7 @@
 //! Numbers and names to trunks: the `[[route]]` table.
 
+use std::time::Duration;
+
 use regex::Regex;
 
 /// Where a route leads.
@@ -24,6 +26,8 @@ pub struct Route {
     from: Option<Regex>,
     to: RouteTo,
     rewrite: Option<String>,
+    caller_id: Option<String>,
+    max_duration: Option<Duration>,
 }
 
 impl Route {
@@ -41,7 +45,33 @@ impl Route {
             from: from.map(whole).transpose()?,
             to,
             rewrite: rewrite.map(str::to_owned),
+            caller_id: None,
+            max_duration: None,
         })
+    }
+
+    /// What the trunk is told as the caller's user name, and how long a call by this route may last; `None`
+    /// for the trunk's own and for no limit.
+    #[must_use]
+    pub fn with(mut self, caller_id: Option<String>, max_duration: Option<Duration>) -> Route {
+        self.caller_id = caller_id;
+        self.max_duration = max_duration;
+        self
+    }
+
+    /// Where it leads.
+    pub fn to(&self) -> &RouteTo {
+        &self.to
+    }
+
+    /// The user name to show as the caller's, if it is set.
+    pub fn caller_id(&self) -> Option<&str> {
+        self.caller_id.as_deref()
+    }
+
+    /// The longest a call may last, if it is set.
+    pub fn max_duration(&self) -> Option<Duration> {
+        self.max_duration
     }
 }
 
@@ -61,7 +91,7 @@ impl Routes {
     }
 
     /// Where `number` leads for an authenticated caller, with the number as the trunk is to see it.
-    pub fn find(&self, number: &str, caller: &str) -> Option<(&RouteTo, String)> {
+    pub fn find(&self, number: &str, caller: &str) -> Option<(&Route, String)> {
         let route = self.0.iter().find(|r| {
             r.pattern.is_match(number) && r.from.as_ref().is_none_or(|from| from.is_match(caller))
         })?;
@@ -69,7 +99,7 @@ impl Routes {
             Some(rewrite) => route.pattern.replace(number, rewrite.as_str()).into_owned(),
             None => number.to_owned(),
         };
-        Some((&route.to, dialled))
+        Some((route, dialled))
     }
 }
 
@@ -84,13 +114,18 @@ mod tests {
             Route::new(r"0(\d+)", None, to("de"), Some("+49$1")).unwrap(),
             Route::new(r"\+?\d+", Some("alice|bob"), to("world"), None).unwrap(),
         ]);
-        assert_eq!(routes.find("030123", "x"), Some((&to("de"), "+4930123".into())));
+        let find = |number, caller| {
+            routes
+                .find(number, caller)
+                .map(|(route, dialled)| (route.to().clone(), dialled))
+        };
+        assert_eq!(find("030123", "x"), Some((to("de"), "+4930123".into())));
         assert_eq!(
-            routes.find("+15550100", "alice"),
-            Some((&to("world"), "+15550100".into()))
+            find("+15550100", "alice"),
+            Some((to("world"), "+15550100".into()))
         );
-        assert_eq!(routes.find("+15550100", "alicex"), None);
-        assert_eq!(routes.find("030123x", "alice"), None);
+        assert_eq!(find("+15550100", "alicex"), None);
+        assert_eq!(find("030123x", "alice"), None);
     }
 
     #[test]

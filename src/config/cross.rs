@@ -47,9 +47,6 @@ pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
     if config.sip.t1 > config.sip.t2 {
         reader.problem_at("sip.t1", "must not be above `t2`".to_owned());
     }
-    if config.media.jitter_min > config.media.jitter_max {
-        reader.problem_at("media.jitter_min", "must not be above `jitter_max`".to_owned());
-    }
     if config.rtmp.ping_interval >= config.rtmp.idle_timeout {
         let text = "must be above `ping_interval`, or a client is dropped before it is asked".to_owned();
         reader.problem_at("rtmp.idle_timeout", text);

@@ -242,10 +242,9 @@ section! {
         rtp_ports: PortRange = PortRange { first: 20_000, last: 29_999 };
         /// Audio in one RTP packet, 20 ms or 40 ms, unless the peer asks for other.
         ptime: Duration = ms(20), where one_packet;
-        /// The least delay of the jitter buffer.
-        jitter_min: Duration = ms(0), where within(ms(0)..=ms(500));
-        /// The most delay it may grow to on a bad network.
-        jitter_max: Duration = ms(200), where within(ms(20)..=ms(1000));
+        /// The longest a missing RTP packet is waited for. The jitter buffer adds no delay on a clean path; on a
+        /// bad one it waits as long as packets were late of late, and never longer than this.
+        jitter_max: Duration = ms(120), where within(ms(20)..=ms(500));
         /// Take only the narrowband layer of wideband Speex when the other leg is narrowband: same sound
         /// for half the work.
         narrowband_shortcut: bool = true;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use base::{CallId, EndReason, LegId, Time};
 use call::{Action, Call, CallState, LegCommand, LegEvent, Outcome, Ring};
 
-use super::dial::Callee;
+use super::dial::{Callee, Callees};
 use super::streams::LiveCaller;
 use super::{CallEntry, Due, Exchange, Kind, Leg};
 use crate::shard::Command;
@@ -26,11 +26,11 @@ impl Exchange {
         now: Time,
         caller: LegId,
         caller_id: String,
-        resolved: Result<(Vec<Callee>, Vec<Callee>), Outcome>,
+        resolved: Result<Callees, Outcome>,
     ) {
         let admitted =
             resolved.and_then(|callees| self.admission.enter(now).map(|()| callees).map_err(Outcome::new));
-        let (callees, hunt) = match admitted {
+        let callees = match admitted {
             Ok(callees) => callees,
             Err(outcome) => {
                 tracing::info!(leg = %caller, status = outcome.status, reason = outcome.reason.label(), "call refused");
@@ -43,11 +43,11 @@ impl Exchange {
         let id = CallId(self.next_call);
         let ring = Ring {
             timeout: self.settings.ring_timeout,
-            max_duration: self.settings.max_duration,
+            max_duration: callees.max_duration,
         };
         let entry = CallEntry {
             call: Call::new(id, caller, ring, now),
-            hunt: hunt.into(),
+            hunt: callees.hunt.into(),
             began: now,
             armed: None,
             connected: None,
@@ -58,8 +58,8 @@ impl Exchange {
             leg.call = Some(id);
         }
         self.assign(caller, id);
-        tracing::info!(call = %id, leg = %caller, callees = callees.len(), "call begins");
-        for callee in callees {
+        tracing::info!(call = %id, leg = %caller, callees = callees.ring.len(), "call begins");
+        for callee in callees.ring {
             self.ring(now, id, callee);
         }
         self.act(now, id);
@@ -159,10 +159,12 @@ impl Exchange {
             return;
         };
         self.admission.leave();
-        let talked = entry.call.answered_at().map_or(0, |t| now.since(t).as_secs());
+        let talked_at = entry.call.answered_at();
+        let talked = talked_at.map_or(0, |t| now.since(t).as_secs());
+        let normal = talked_at.is_some() && outcome.reason == EndReason::HungUp;
         tracing::info!(
             call = %id,
-            status = outcome.status,
+            status = if normal { 200 } else { outcome.status },
             reason = outcome.reason.label(),
             seconds = talked,
             set_up_ms = entry.call.answered_at().map_or(0, |t| t.since(entry.began).as_millis() as u64),

@@ -1,5 +1,7 @@
 //! Where a target leads: to built-ins, streams, registered phones, or out by SIP.
 
+use std::time::Duration;
+
 use base::{EndReason, LegId, Time};
 use call::{Audio, Outcome, RouteTo, Target};
 use sip::auth::Credentials;
@@ -31,13 +33,30 @@ pub(super) struct SipCallee {
     pub(super) from: Option<NameAddr>,
 }
 
-/// Those rung at once, and those tried one after another when they fail.
-pub(super) type Callees = (Vec<Callee>, Vec<Callee>);
+/// Whom a target leads to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Callees {
+    /// Rung at once.
+    pub(super) ring: Vec<Callee>,
+    /// Tried one after another when those have failed.
+    pub(super) hunt: Vec<Callee>,
+    /// The longest the call may last.
+    pub(super) max_duration: Option<Duration>,
+}
+
+impl Callees {
+    fn ring(ring: Vec<Callee>) -> Callees {
+        Callees {
+            ring,
+            ..Callees::default()
+        }
+    }
+}
 
 impl Exchange {
     /// Finds who is to be rung for a target. `user` is the caller, when it has shown who it is.
     pub(super) fn resolve(&self, now: Time, target: &Target, user: Option<&str>) -> Result<Callees, Outcome> {
-        let one = |callee| Ok((vec![callee], Vec::new()));
+        let one = |callee| Ok(Callees::ring(vec![callee]));
         match target {
             Target::Echo => one(Callee::Echo),
             Target::Tone => one(Callee::Tone),
@@ -82,7 +101,7 @@ impl Exchange {
             credentials: None,
             from: None,
         };
-        Ok((vec![Callee::Sip(Box::new(callee))], Vec::new()))
+        Ok(Callees::ring(vec![Callee::Sip(Box::new(callee))]))
     }
 
     /// A local name: every phone registered under it is rung; else a relayed stream of that name.
@@ -100,10 +119,10 @@ impl Exchange {
                     from: None,
                 }))
             };
-            return Ok((bindings.into_iter().map(ring).collect(), Vec::new()));
+            return Ok(Callees::ring(bindings.into_iter().map(ring).collect()));
         }
         if self.live.contains_key(name) {
-            return Ok((vec![Callee::Live(name.to_owned())], Vec::new()));
+            return Ok(Callees::ring(vec![Callee::Live(name.to_owned())]));
         }
         let known = self.settings.users.iter().any(|(user, _)| user == name);
         Err(Outcome::new(if known {
@@ -128,18 +147,25 @@ impl Exchange {
             };
             return Err(Outcome::new(reason));
         };
-        let Some((RouteTo::Trunks(names), dialled)) = self.settings.routes.find(number, user) else {
+        let Some((route, dialled)) = self.settings.routes.find(number, user) else {
             return Err(Outcome::new(EndReason::NotFound));
         };
+        let RouteTo::Trunks(names) = route.to();
         let trunks = names
             .iter()
             .filter_map(|n| self.settings.trunks.iter().find(|t| t.name == *n));
-        let mut callees: Vec<Callee> = trunks.map(|trunk| by_trunk(trunk, &dialled)).collect();
+        let mut callees: Vec<Callee> = trunks
+            .map(|trunk| by_trunk(trunk, &dialled, route.caller_id()))
+            .collect();
         if callees.is_empty() {
             return Err(Outcome::new(EndReason::NotFound));
         }
         let hunt = callees.split_off(1);
-        Ok((callees, hunt))
+        Ok(Callees {
+            ring: callees,
+            hunt,
+            max_duration: route.max_duration(),
+        })
     }
 
     /// Whether a URI means this gateway.
@@ -207,7 +233,11 @@ impl Exchange {
     }
 }
 
-fn by_trunk(trunk: &Trunk, number: &str) -> Callee {
+fn by_trunk(trunk: &Trunk, number: &str, caller_id: Option<&str>) -> Callee {
+    let from = match caller_id {
+        Some(user) => Uri::sip(Some(user), trunk.aor.host().clone(), None),
+        None => trunk.aor.clone(),
+    };
     let mut target = Uri::sip(Some(number), trunk.uri.host().clone(), trunk.uri.port());
     if let Some(transport) = trunk.uri.param("transport") {
         target.set_param("transport", Some(transport));
@@ -217,6 +247,6 @@ fn by_trunk(trunk: &Trunk, number: &str) -> Callee {
         binding: None,
         route: trunk.route.clone(),
         credentials: trunk.credentials.clone(),
-        from: Some(NameAddr::new(trunk.aor.clone())),
+        from: Some(NameAddr::new(from)),
     }))
 }

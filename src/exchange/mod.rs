@@ -94,8 +94,6 @@ pub struct Settings {
     pub dtmf: bool,
     /// How long a callee may ring.
     pub ring_timeout: Duration,
-    /// The longest call, for all.
-    pub max_duration: Option<Duration>,
     /// Calls at a time and a second.
     pub limits: Limits,
     /// Who may call in by SIP.

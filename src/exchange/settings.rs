@@ -47,7 +47,6 @@ pub fn exchange(config: &Config, listening: &Listening, shards: usize) -> Result
         ptime_ms: u32::try_from(config.media.ptime.as_millis()).unwrap_or(20),
         dtmf: config.media.telephone_event,
         ring_timeout: config.sip.ring_timeout,
-        max_duration: None,
         limits: Limits {
             calls: usize::try_from(config.limits.calls).unwrap_or(usize::MAX),
             calls_per_second: config.limits.calls_per_second,
@@ -173,10 +172,11 @@ fn routes(config: &Config) -> Result<Routes, StartError> {
             RouteTo::Trunks(route.to.clone()),
             route.rewrite.as_deref(),
         );
-        routes.push(made.map_err(|e| StartError::Config {
+        let made = made.map_err(|e| StartError::Config {
             key: "route.match".to_owned(),
             what: e.to_string(),
-        })?);
+        })?;
+        routes.push(made.with(route.caller_id.clone(), route.max_duration));
     }
     Ok(Routes::new(routes))
 }

@@ -171,6 +171,15 @@ impl JitterBuffer {
         }
     }
 
+    /// The longest a missing packet is waited for, and the age at which a packet is not worth hearing;
+    /// [`params::MAX_WAIT`] unless set. Held within 20 ms and half a second, which the buffer can hold.
+    #[must_use]
+    pub fn with_max_wait(mut self, max_wait: Duration) -> JitterBuffer {
+        self.transit
+            .set_max_wait(max_wait.clamp(params::MIN_WAIT, Duration::from_millis(500)));
+        self
+    }
+
     /// Takes an accepted packet of an audio payload type. Poll afterwards until there is nothing more.
     ///
     /// # Errors

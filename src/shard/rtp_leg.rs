@@ -80,7 +80,7 @@ impl RtpLeg {
             latch: Latch::new(None, true),
             receiver: RtpReceiver::new(),
             seqs: SeqUnwrap::default(),
-            jitter: JitterBuffer::new(8_000, 20, 320),
+            jitter: JitterBuffer::new(8_000, 20, 320).with_max_wait(settings.jitter_max),
             clock: 8_000,
             armed: None,
             dtmf_in: DtmfReceiver::new(),
@@ -111,7 +111,8 @@ impl RtpLeg {
         if clock != self.clock || self.params.is_none() {
             self.clock = clock;
             let codec = codecs::codec(params.send.1);
-            self.jitter = JitterBuffer::new(clock, params.ptime_ms, codec.max_frame_bytes.max(320));
+            self.jitter = JitterBuffer::new(clock, params.ptime_ms, codec.max_frame_bytes.max(320))
+                .with_max_wait(self.settings.jitter_max);
             self.rtcp.set_clock(clock);
         }
         if let Some((_, clock)) = params.dtmf {

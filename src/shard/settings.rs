@@ -12,6 +12,8 @@ use crate::config::Config;
 pub struct Settings {
     /// How audio is transcoded.
     pub(super) pipe: PipeOptions,
+    /// The longest a missing RTP packet is waited for.
+    pub(super) jitter_max: Duration,
     /// A call without RTP for so long ends.
     pub(super) rtp_timeout: Duration,
     /// RTMP: chunk size, limits, time-outs.
@@ -31,6 +33,7 @@ impl Settings {
         };
         Settings {
             pipe,
+            jitter_max: media.jitter_max,
             rtp_timeout: media.rtp_timeout,
             rtmp: ServerConfig {
                 chunk_size: config.rtmp.chunk_size,

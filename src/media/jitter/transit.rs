@@ -28,6 +28,8 @@ pub(super) struct Transit {
     /// The reference when it first had settled.
     anchor: Option<(Time, i64)>,
     skew_ppm: f32,
+    /// The longest wait, and the age at which a frame is not worth hearing.
+    max_wait: Duration,
 }
 
 impl Transit {
@@ -39,13 +41,19 @@ impl Transit {
             stale_since: None,
             anchor: None,
             skew_ppm: 0.0,
+            max_wait: params::MAX_WAIT,
         }
+    }
+
+    pub(super) fn set_max_wait(&mut self, max_wait: Duration) {
+        self.max_wait = max_wait;
     }
 
     /// Forgets everything: the sender's time base is a new one.
     pub(super) fn clear(&mut self) {
         *self = Transit {
             skew_ppm: self.skew_ppm,
+            max_wait: self.max_wait,
             ..Transit::new()
         };
     }
@@ -66,7 +74,7 @@ impl Transit {
             self.track(now);
         }
         let lateness = self.reference().map_or(0, |base| transit - base).max(0);
-        let stale = lateness > nanos(params::MAX_WAIT);
+        let stale = lateness > nanos(self.max_wait);
         match self.stale_since {
             _ if !stale => self.stale_since = None,
             Some((since, first)) if lateness >= first - nanos(params::CATCH_UP) => {
@@ -115,13 +123,13 @@ impl Transit {
 
     /// How much longer than that a missing frame is waited for.
     pub(super) fn wait(&self, frame: Duration) -> Duration {
-        let floor = frame.min(params::MIN_WAIT);
+        let floor = frame.min(params::MIN_WAIT).min(self.max_wait);
         let Some(base) = self.reference() else {
             return floor;
         };
         let worst = self.buckets.iter().flatten().map(|b| b.max).max().unwrap_or(base);
         let late = Duration::from_nanos(u64::try_from(worst.saturating_sub(base)).unwrap_or(0));
-        (late + params::WAIT_MARGIN).clamp(floor, params::MAX_WAIT)
+        (late + params::WAIT_MARGIN).clamp(floor, self.max_wait)
     }
 
     pub(super) fn skew_ppm(&self) -> f32 {
