@@ -58,6 +58,9 @@ pub const DEPTH_BUCKETS_MAX: usize = 7;
 pub const STANDING_SLOTS: u32 = 1;
 /// Standing delay of at least so many slots is removed at once, less waits for a silence first.
 pub const URGENT_SLOTS: u32 = 2;
+/// Standing delay of at least so many slots is removed at twice the pace or more: 80 ms and above are left
+/// by a stall only, and 2 s are all there is to be rid of them.
+pub const RUSH_SLOTS: u32 = 4;
 /// How long a silence is waited for before speech is compressed, slots: 1 s, about the time between two
 /// pauses in speech, and short against drift (100 ppm need 200 s for a slot).
 pub const PATIENCE: u32 = 50;
@@ -67,3 +70,5 @@ pub const COMPRESS_EVERY: u32 = 2;
 /// Where no audio can be compressed: slots from one dropped frame to the next. One in five is heard as a
 /// rough patch; 8 slots of excess are gone in 0.8 s.
 pub const DROP_EVERY: u32 = 5;
+/// The same in a rush: 320 ms are gone in 0.64 s.
+pub const DROP_EVERY_RUSH: u32 = 2;

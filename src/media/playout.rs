@@ -8,8 +8,10 @@
 
 use crate::{Error, MediaTime, Pipe, params};
 use base::Time;
+use burst::Burst;
 use depth::DepthWindow;
 
+mod burst;
 mod depth;
 
 /// What a slot holds.
@@ -57,7 +59,9 @@ pub struct PlayoutStats {
 pub struct Playout {
     pipe: Pipe,
     slot_ticks: u32,
+    /// The sender's rhythm: the longest message, or run of messages that came together time after time, ticks.
     longest: u32,
+    burst: Burst,
     window: DepthWindow,
     running: bool,
     /// Slots since there was more than enough, for patience.
@@ -79,6 +83,7 @@ impl Playout {
             pipe,
             slot_ticks,
             longest: slot_ticks,
+            burst: Burst::default(),
             window: DepthWindow::new(),
             running: false,
             excess_for: 0,
@@ -112,7 +117,8 @@ impl Playout {
             .pipe
             .push(time, payload)
             .inspect_err(|_| self.stats.bad_messages += 1)?;
-        self.bound(taken);
+        let rhythm = self.burst.add(now, taken, self.pipe.clock());
+        self.bound(taken.max(rhythm));
         Ok(())
     }
 
@@ -144,6 +150,7 @@ impl Playout {
     /// something else (digits, hold): its audio is then out of date and belongs dropped. `out` has room for
     /// [`crate::max_frame_bytes`].
     pub fn pull(&mut self, out: &mut [u8]) -> Slot {
+        self.burst.end();
         if self.running {
             self.shorten();
         }
@@ -197,6 +204,7 @@ impl Playout {
         self.running = false;
         self.excess_for = 0;
         self.longest = self.slot_ticks;
+        self.burst = Burst::default();
     }
 
     /// Removes standing delay.
@@ -226,16 +234,17 @@ impl Playout {
         } else if self.excess_for < params::PATIENCE && least < params::URGENT_SLOTS * slot {
             return;
         } else {
-            self.compress()
+            self.compress(least >= params::RUSH_SLOTS * slot)
         };
         self.window.lower(removed);
     }
 
-    fn compress(&mut self) -> u32 {
-        let every = if self.pipe.can_compress() {
-            params::COMPRESS_EVERY
-        } else {
-            params::DROP_EVERY
+    fn compress(&mut self, rush: bool) -> u32 {
+        let every = match (self.pipe.can_compress(), rush) {
+            (true, false) => params::COMPRESS_EVERY,
+            (true, true) => 1,
+            (false, false) => params::DROP_EVERY,
+            (false, true) => params::DROP_EVERY_RUSH,
         };
         if self.since_cut < every {
             return 0;

@@ -15,6 +15,8 @@ struct Bench {
     /// Sender's media clock: ms of audio sent.
     sent_ms: f64,
     message_ms: f64,
+    /// Messages that leave together.
+    burst: u32,
     /// Sender's clock against ours.
     speed: f64,
     voice: Voice,
@@ -66,6 +68,7 @@ impl Bench {
             now: Time::ZERO,
             sent_ms: 0.0,
             message_ms,
+            burst: 1,
             speed,
             voice: if talk {
                 Voice::Talk(tone)
@@ -83,15 +86,13 @@ impl Bench {
         while self.now < until {
             let ms = self.now.as_nanos() as f64 / 1e6 * self.speed;
             // A message leaves when its last sample has been captured.
-            while self.sent_ms + self.message_ms <= ms {
-                let body = payload(
-                    self.playout.pipe().from(),
-                    &mut self.voice,
-                    self.sent_ms,
-                    self.message_ms,
-                );
-                self.net.send(self.now, (self.sent_ms as u64, body));
-                self.sent_ms += self.message_ms;
+            while self.sent_ms + self.message_ms * f64::from(self.burst) <= ms {
+                for _ in 0..self.burst {
+                    let from = self.playout.pipe().from();
+                    let body = payload(from, &mut self.voice, self.sent_ms, self.message_ms);
+                    self.net.send(self.now, (self.sent_ms as u64, body));
+                    self.sent_ms += self.message_ms;
+                }
             }
             while let Some((t, body)) = self.net.poll(self.now) {
                 self.playout
@@ -152,6 +153,34 @@ fn a_steady_sender_gets_every_slot_and_no_delay() {
             (0, 0, 0, 0),
             "{from:?} {to:?} {message}"
         );
+    }
+}
+
+/// Fourteen frames at once each 280 ms are more than the bound for single ones.
+#[test]
+fn a_sender_of_bursts_is_not_punished() {
+    for (from, to) in [
+        (CodecId::SpeexWb, CodecId::SpeexWb),
+        (CodecId::Pcmu, CodecId::Pcma),
+    ] {
+        let mut b = Bench::new(from, to, 20.0, 1.0, false);
+        b.burst = 14;
+        b.run(secs(2), |_, _| {});
+        let before = b.playout.stats();
+        assert!(
+            before.overflow_ticks <= u64::from(b.playout.slot_ticks()) * 6,
+            "{before:?}"
+        );
+        b.silent = 0;
+        let least = b.least_depth(secs(20));
+        let s = b.playout.stats();
+        assert_eq!((b.silent, s.overflow_ticks), (0, before.overflow_ticks));
+        assert_eq!((s.compressed_ticks, s.dropped_ticks), (0, 0));
+        // And neither is its stall forgiven.
+        b.net.stall(secs(23));
+        b.run(secs(25), |_, _| {});
+        let after = b.least_depth(secs(27));
+        assert!(after <= least + 40, "{from:?}: {least} -> {after} ms");
     }
 }
 
