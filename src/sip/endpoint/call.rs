@@ -207,6 +207,13 @@ impl Endpoint {
         let Some(c) = self.calls.get_mut(&call) else {
             return;
         };
+        if let Some(id) = c.reinvite {
+            // The BYE ends it; a peer that thinks otherwise is not waited for.
+            self.limit_invite(id, now + self.config.base().limit());
+        }
+        let Some(c) = self.calls.get_mut(&call) else {
+            return;
+        };
         if c.accepted.is_some() {
             c.bye = Some(reason);
             return;

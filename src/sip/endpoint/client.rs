@@ -83,6 +83,8 @@ struct Outgoing {
     challenges: u8,
     /// The transaction of the current attempt.
     transaction: Option<u64>,
+    /// Where the current attempt went, and whether along a flow.
+    path: Option<(Path, bool)>,
     /// Not to be tried again: it was cancelled.
     last_try: bool,
 }
@@ -186,6 +188,7 @@ impl Endpoint {
             targets: VecDeque::new(),
             challenges: 0,
             transaction: None,
+            path: None,
             last_try: false,
         };
         self.clients.outgoing.insert(id, outgoing);

@@ -177,6 +177,10 @@ impl Endpoint {
         // Marks the offer as under way even if the attempt ends at once.
         c.reinvite = Some(0);
         let started = self.send_in_dialog(now, call, &dialog, Method::Invite, Vec::new(), body);
+        if let Ok(id) = started {
+            // A peer that answers it provisionally and then no more must not hold it for ever.
+            self.limit_invite(id, now + self.config.ring_time);
+        }
         if let Some(c) = self.calls.get_mut(&call)
             && c.reinvite == Some(0)
         {

@@ -371,5 +371,5 @@ fuzz_target!(|data: &[u8]| {
     }
     w.drain();
     w.time(600_000);
-    assert_eq!((w.ua.calls(), w.ua.transactions()), (0, 0));
+    assert_eq!((w.ua.calls(), w.ua.transactions()), (0, 0), "{:#?}", w.ua);
 });

@@ -69,33 +69,31 @@ impl Endpoint {
         let Some(out) = self.clients.outgoing.get(&id) else {
             return;
         };
-        let (owner, tx) = (out.sending.owner.clone(), out.transaction);
+        let (owner, path) = (out.sending.owner.clone(), out.path);
         let old = request.headers.cseq().map_or(0, |c| c.seq);
         let seq = self.next_cseq(&owner).unwrap_or(old.wrapping_add(1));
         request
             .headers
             .set(HeaderName::CSeq, format!("{seq} {}", request.method));
-        let target = tx
-            .and_then(|tx| self.clients.transactions.get(&tx))
-            .and_then(|t| {
-                let Path {
-                    transport,
-                    local,
-                    remote,
-                    conn,
-                } = t.path;
-                if !t.flow {
-                    let addr = remote;
-                    return Some(Target::Address(Destination { transport, addr }));
-                }
-                let local = local?;
-                Some(Target::Flow(Source {
-                    transport,
-                    local,
-                    remote,
-                    conn,
-                }))
-            });
+        let target = path.and_then(|(path, is_flow)| {
+            let Path {
+                transport,
+                local,
+                remote,
+                conn,
+            } = path;
+            if !is_flow {
+                let addr = remote;
+                return Some(Target::Address(Destination { transport, addr }));
+            }
+            let local = local?;
+            Some(Target::Flow(Source {
+                transport,
+                local,
+                remote,
+                conn,
+            }))
+        });
         if let Some(out) = self.clients.outgoing.get_mut(&id) {
             out.request = request;
             if let Some(target) = target {
@@ -142,6 +140,13 @@ impl Endpoint {
     pub(in crate::endpoint) fn no_more_tries(&mut self, id: u64) {
         if let Some(out) = self.clients.outgoing.get_mut(&id) {
             out.last_try = true;
+        }
+    }
+
+    /// Ends an INVITE at `at` if it has no final response then.
+    pub(in crate::endpoint) fn limit_invite(&mut self, id: u64, at: Time) {
+        if self.clients.outgoing.contains_key(&id) {
+            self.timers.set(Deadline::Cancelled(id), at);
         }
     }
 

@@ -135,6 +135,7 @@ impl Endpoint {
         let tx = self.new_id();
         if let Some(out) = self.clients.outgoing.get_mut(&id) {
             out.transaction = Some(tx);
+            out.path = Some((path, is_flow));
         }
         self.clients.transactions.insert(tx, transaction);
         self.clients.keys.insert(key, tx);
@@ -149,6 +150,11 @@ impl Endpoint {
             return;
         };
         if let Some(out) = self.clients.outgoing.get_mut(&id) {
+            if out.last_try {
+                // It was given up before it left.
+                self.fail(now, id, 487);
+                return;
+            }
             let found = found.into_iter().take(MAX_TARGETS).map(Target::Address);
             out.targets.extend(found);
             self.attempt(now, id);

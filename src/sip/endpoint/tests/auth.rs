@@ -288,3 +288,28 @@ fn probes_and_messages_of_ours_have_results() {
         s.leaves_nothing();
     }
 }
+
+#[test]
+fn a_challenge_over_tcp_is_answered_there() {
+    let mut s = Script::new();
+    s.transport = crate::Transport::Tcp;
+    let mut what = invite();
+    what.target = uri("sip:bob@192.0.2.9;transport=tcp");
+    what.credentials = Some(Credentials::new("alice", "secret"));
+    s.ua.invite(s.now, what).unwrap();
+    let sent = s.sends_some("INVITE ");
+    let line = |name: &str| sent.lines().find(|l| l.starts_with(name)).unwrap().to_owned();
+    s.recv(&format!(
+        "SIP/2.0 401 Unauthorized\n{}\n{}\n{};tag=p1\n{}\n{}\nWWW-Authenticate: Digest realm=\"w\", nonce=\"n\"",
+        line("Via"),
+        line("From"),
+        line("To"),
+        line("Call-ID"),
+        line("CSeq"),
+    ));
+    let sent = s.take_sent();
+    assert!(sent[0].2.starts_with("ACK "));
+    assert!(sent[1].2.starts_with("INVITE ") && sent[1].2.contains("\r\nAuthorization: "));
+    assert_eq!((sent[1].0, sent[1].1), (s.peer, crate::Transport::Tcp));
+    s.no_event();
+}

@@ -488,3 +488,48 @@ fn stray_responses_are_dropped() {
     s.sends_nothing();
     s.no_event();
 }
+
+#[test]
+fn a_re_invite_that_gets_no_final_answer_does_not_outlive_its_call() {
+    for hang_up in [true, false] {
+        let (mut s, call) = answered();
+        s.ua.reinvite(s.now, call, Some(Body::sdp("v=1\r\n"))).unwrap();
+        let ours = s.sends_some("INVITE ");
+        let line = |name: &str| ours.lines().find(|l| l.starts_with(name)).unwrap().to_owned();
+        s.recv(&format!(
+            "SIP/2.0 100 Trying\n{}\n{}\n{}\n{}\n{}",
+            line("Via"),
+            line("From"),
+            line("To"),
+            line("Call-ID"),
+            line("CSeq")
+        ));
+        if hang_up {
+            s.ua.hang_up(s.now, call, EndReason::HungUp).unwrap();
+        } else {
+            s.wait(180_000);
+        }
+        assert!(matches!(s.event(), Event::Ended { .. }));
+        s.leaves_nothing();
+    }
+}
+
+#[test]
+fn a_call_given_up_during_its_lookup_is_never_sent() {
+    let mut s = Script::new();
+    let mut what = invite();
+    what.target = "sip:bob@b.test".parse().unwrap();
+    let call = s.ua.invite(s.now, what).unwrap();
+    s.drain();
+    let (id, _) = s.lookups.remove(0);
+    s.ua.hang_up(s.now, call, EndReason::Cancelled).unwrap();
+    let found = crate::Destination {
+        transport: crate::Transport::Udp,
+        addr: addr("192.0.2.9:5060"),
+    };
+    s.ua.handle_resolved(s.now, id, vec![found]);
+    s.sends_nothing();
+    assert!(matches!(s.event(), Event::Ended { .. }));
+    s.no_event();
+    s.leaves_nothing();
+}
