@@ -1,4 +1,4 @@
-//! Finds libspeex and libspeexdsp through pkg-config and names the package to install when one is missing.
+//! Finds libspeex, libspeexdsp and libopus through pkg-config and names the package to install when one is missing.
 
 use std::process::ExitCode;
 

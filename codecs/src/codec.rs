@@ -1,6 +1,6 @@
 //! The two traits every codec implements, and their constructors.
 
-use crate::{CodecId, Error, g711, l16, speex};
+use crate::{CodecId, Error, codec, g711, g722, l16, nelly, opus, speex};
 
 /// What an encoder is asked for. Values out of range are clamped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +70,8 @@ pub trait Decoder: Send {
 
 /// Makes an encoder.
 ///
-/// Speex wideband asked for at 8,000 Hz gives narrowband frames, which a wideband receiver plays.
+/// Speex wideband asked for at 8,000 Hz gives narrowband frames, which a wideband receiver plays. Opus takes the next of
+/// its rates.
 ///
 /// # Errors
 /// [`Error::Library`] when the C library has no memory.
@@ -85,12 +86,21 @@ pub fn encoder(id: CodecId, options: &EncoderOptions) -> Result<Box<dyn Encoder>
         CodecId::SpeexWb => Box::new(speex::Encoder::new(speex::FrameMode::Wide, options)?),
         CodecId::L16_8 => Box::new(l16::Encoder::new(8_000)),
         CodecId::L16_16 => Box::new(l16::Encoder::new(16_000)),
+        CodecId::Nelly8
+        | CodecId::Nelly16
+        | CodecId::Nelly5
+        | CodecId::Nelly11
+        | CodecId::Nelly22
+        | CodecId::Nelly44 => Box::new(nelly::Encoder::new(codec(id).sample_rate)),
+        CodecId::G722 => Box::new(g722::Encoder::default()),
+        CodecId::Opus => Box::new(opus::Encoder::new(options)?),
     })
 }
 
 /// Makes a decoder that gives PCM at `sample_rate` Hz if the codec can, else at its own rate (0 = its own).
 ///
-/// Speex wideband asked for at 8,000 Hz reads only the narrowband layer, at half the cost and without a resampler.
+/// Speex wideband asked for at 8,000 Hz reads only the narrowband layer, at half the cost and without a resampler. Opus
+/// decodes to 8, 12, 16, 24 or 48 kHz.
 ///
 /// # Errors
 /// [`Error::Library`] when the C library has no memory.
@@ -103,5 +113,13 @@ pub fn decoder(id: CodecId, sample_rate: u32) -> Result<Box<dyn Decoder>, Error>
         CodecId::SpeexWb => Box::new(speex::Decoder::new(speex::FrameMode::Wide)?),
         CodecId::L16_8 => Box::new(l16::Decoder::new(8_000)),
         CodecId::L16_16 => Box::new(l16::Decoder::new(16_000)),
+        CodecId::Nelly8
+        | CodecId::Nelly16
+        | CodecId::Nelly5
+        | CodecId::Nelly11
+        | CodecId::Nelly22
+        | CodecId::Nelly44 => Box::new(nelly::Decoder::new(codec(id).sample_rate)),
+        CodecId::G722 => Box::new(g722::Decoder::default()),
+        CodecId::Opus => Box::new(opus::Decoder::new(sample_rate)?),
     })
 }

@@ -11,9 +11,12 @@ mod table;
 pub mod conceal;
 pub mod dtmf;
 pub mod g711;
+pub mod g722;
 pub mod l16;
 pub mod level;
 pub mod mix;
+pub mod nelly;
+pub mod opus;
 pub mod reframe;
 pub mod resample;
 pub mod speex;
@@ -23,4 +26,4 @@ pub mod vad;
 
 pub use codec::{Decoder, Encoder, EncoderOptions, decoder, encoder};
 pub use error::Error;
-pub use table::{Codec, CodecId, TABLE, by_flv, by_rtp, by_static_pt, codec};
+pub use table::{Codec, CodecId, TABLE, by_flv_tag, by_rtp, by_static_pt, codec};

@@ -16,6 +16,22 @@ pub enum CodecId {
     L16_8,
     /// Linear 16 bit big-endian, 16 kHz.
     L16_16,
+    /// Nellymoser, 8 kHz: what Flash sends by default, and old clients only.
+    Nelly8,
+    /// Nellymoser, 16 kHz.
+    Nelly16,
+    /// Nellymoser, 5,512 Hz.
+    Nelly5,
+    /// Nellymoser, 11,025 Hz.
+    Nelly11,
+    /// Nellymoser, 22,050 Hz.
+    Nelly22,
+    /// Nellymoser, 44,100 Hz.
+    Nelly44,
+    /// G.722 at 64 kbit/s, 16 kHz.
+    G722,
+    /// Opus, mono.
+    Opus,
 }
 
 /// One row of [`TABLE`].
@@ -25,7 +41,7 @@ pub struct Codec {
     pub id: CodecId,
     /// The row's name in configuration, logs and metrics; unique.
     pub label: &'static str,
-    /// Encoding name in `a=rtpmap` (compared without regard to case).
+    /// Encoding name in `a=rtpmap` (compared without regard to case); empty for codecs that RTP does not know.
     pub rtp_name: &'static str,
     /// Payload type fixed by RFC 3551 §6, if any.
     pub static_pt: Option<u8>,
@@ -41,6 +57,9 @@ pub struct Codec {
     pub frame_samples: usize,
     /// FLV sound format, the high nibble of the audio tag, if FLV has one.
     pub flv: Option<u8>,
+    /// Rate bits of the FLV audio tag (0 = 5.5 kHz or not applicable, 1 = 11, 2 = 22, 3 = 44). They tell codecs of
+    /// sound format 6 apart and mean nothing elsewhere.
+    pub flv_rate: u8,
     /// One frame of silence ([`Codec::frame`] long), encoded.
     pub silence: &'static [u8],
     /// The largest encoded frame, bytes.
@@ -64,10 +83,24 @@ impl Codec {
         }
     }
 
-    /// RTP timestamp units in `samples` samples of PCM.
+    /// The first byte of an FLV audio message of this codec: format, rate, 16 bit, mono.
     #[must_use]
-    pub const fn rtp_ticks(&self, samples: usize) -> u32 {
-        (samples as u64 * self.rtp_clock as u64 / self.sample_rate as u64) as u32
+    pub const fn flv_tag(&self) -> Option<u8> {
+        match self.flv {
+            Some(format) => Some(format << 4 | self.flv_rate << 2 | 2),
+            None => None,
+        }
+    }
+
+    /// RTP timestamp units in `samples` samples of PCM at `rate` Hz (that of the encoder or decoder, which is not always
+    /// [`Codec::sample_rate`]).
+    #[must_use]
+    pub const fn rtp_ticks(&self, samples: usize, rate: u32) -> u32 {
+        if rate == 0 {
+            0
+        } else {
+            (samples as u64 * self.rtp_clock as u64 / rate as u64) as u32
+        }
     }
 }
 
@@ -82,12 +115,27 @@ const ROW: Codec = Codec {
     channels: 1,
     frame_samples: 0,
     flv: None,
+    flv_rate: 0,
     silence: &[],
     max_frame_bytes: 0,
     cost_us: (1, 1),
     fmtp: None,
     fmtp_must_match: &[],
 };
+
+const fn nelly(rate: u32) -> Codec {
+    Codec {
+        rtp_name: "",
+        rtp_clock: rate,
+        sample_rate: rate,
+        frame_samples: crate::nelly::BLOCK_SAMPLES,
+        flv: Some(6),
+        silence: &crate::nelly::SILENCE,
+        max_frame_bytes: crate::nelly::BLOCK_BYTES,
+        cost_us: (rate / 2_000, rate / 2_500),
+        ..ROW
+    }
+}
 
 /// All codecs, the order of [`CodecId`].
 pub const TABLE: &[Codec] = &[
@@ -149,6 +197,68 @@ pub const TABLE: &[Codec] = &[
         max_frame_bytes: 640,
         ..ROW
     },
+    Codec {
+        id: CodecId::Nelly8,
+        label: "nelly-8",
+        flv: Some(5),
+        ..nelly(8_000)
+    },
+    Codec {
+        id: CodecId::Nelly16,
+        label: "nelly-16",
+        flv: Some(4),
+        ..nelly(16_000)
+    },
+    Codec {
+        id: CodecId::Nelly5,
+        label: "nelly-5",
+        ..nelly(5_512)
+    },
+    Codec {
+        id: CodecId::Nelly11,
+        label: "nelly-11",
+        flv_rate: 1,
+        ..nelly(11_025)
+    },
+    Codec {
+        id: CodecId::Nelly22,
+        label: "nelly-22",
+        flv_rate: 2,
+        ..nelly(22_050)
+    },
+    Codec {
+        id: CodecId::Nelly44,
+        label: "nelly-44",
+        flv_rate: 3,
+        ..nelly(44_100)
+    },
+    Codec {
+        id: CodecId::G722,
+        label: "g722",
+        rtp_name: "G722",
+        static_pt: Some(9),
+        // RFC 3551 §4.5.2: 8,000 for historical reasons.
+        rtp_clock: 8_000,
+        sample_rate: 16_000,
+        silence: &crate::g722::SILENCE,
+        max_frame_bytes: 160,
+        cost_us: (12, 8),
+        ..ROW
+    },
+    Codec {
+        id: CodecId::Opus,
+        label: "opus",
+        rtp_name: "opus",
+        rtp_clock: 48_000,
+        rtp_channels: 2,
+        sample_rate: 48_000,
+        frame_samples: 960,
+        silence: &crate::opus::SILENCE,
+        max_frame_bytes: crate::opus::MAX_FRAME_BYTES,
+        cost_us: (100, 31),
+        fmtp: Some("minptime=10;useinbandfec=1"),
+        ..ROW
+    },
 ];
 
 /// The row of a codec.
@@ -164,7 +274,10 @@ pub fn by_rtp(name: &str, clock: u32, channels: u8) -> Option<CodecId> {
     TABLE
         .iter()
         .find(|c| {
-            c.rtp_name.eq_ignore_ascii_case(name) && c.rtp_clock == clock && c.rtp_channels == channels.max(1)
+            !name.is_empty()
+                && c.rtp_name.eq_ignore_ascii_case(name)
+                && c.rtp_clock == clock
+                && c.rtp_channels == channels.max(1)
         })
         .map(|c| c.id)
 }
@@ -175,11 +288,15 @@ pub fn by_static_pt(pt: u8) -> Option<CodecId> {
     TABLE.iter().find(|c| c.static_pt == Some(pt)).map(|c| c.id)
 }
 
-/// Finds the codec of an FLV sound format (high nibble of the audio tag). Format 3 (little-endian PCM) is not here: it
-/// depends on the tag's rate bits and wants [`crate::l16::swap`].
+/// Finds the codec of an FLV audio message by its first byte. Little-endian PCM (format 3) is not here: it wants
+/// [`crate::l16::swap`].
 #[must_use]
-pub fn by_flv(sound_format: u8) -> Option<CodecId> {
-    TABLE.iter().find(|c| c.flv == Some(sound_format)).map(|c| c.id)
+pub fn by_flv_tag(tag: u8) -> Option<CodecId> {
+    let (format, rate) = (tag >> 4, tag >> 2 & 3);
+    TABLE
+        .iter()
+        .find(|c| c.flv == Some(format) && (format != 6 || c.flv_rate == rate))
+        .map(|c| c.id)
 }
 
 #[cfg(test)]
@@ -191,10 +308,12 @@ mod tests {
         for (i, row) in TABLE.iter().enumerate() {
             assert_eq!(row.id as usize, i, "{}", row.label);
             assert_eq!(codec(row.id).id, row.id);
-            assert_eq!(
-                by_rtp(row.rtp_name, row.rtp_clock, row.rtp_channels),
-                Some(row.id)
-            );
+            if !row.rtp_name.is_empty() {
+                assert_eq!(
+                    by_rtp(row.rtp_name, row.rtp_clock, row.rtp_channels),
+                    Some(row.id)
+                );
+            }
             assert!(row.silence.len() <= row.max_frame_bytes && !row.silence.is_empty());
             assert!(TABLE.iter().filter(|o| o.label == row.label).count() == 1);
         }
@@ -204,13 +323,34 @@ mod tests {
     fn lookups() {
         assert_eq!(by_static_pt(0), Some(CodecId::Pcmu));
         assert_eq!(by_static_pt(8), Some(CodecId::Pcma));
+        assert_eq!(by_static_pt(9), Some(CodecId::G722));
         assert_eq!(by_static_pt(3), None);
+        assert_eq!(by_rtp("OPUS", 48_000, 2), Some(CodecId::Opus));
+        assert_eq!(by_rtp("G722", 16_000, 1), None);
+        assert_eq!(codec(CodecId::G722).rtp_ticks(320, 16_000), 160);
+        assert_eq!(codec(CodecId::Opus).rtp_ticks(320, 16_000), 960);
+        assert_eq!(codec(CodecId::SpeexWb).rtp_ticks(160, 8_000), 320);
         assert_eq!(by_rtp("SPEEX", 16_000, 1), Some(CodecId::SpeexWb));
         assert_eq!(by_rtp("speex", 8_000, 0), Some(CodecId::SpeexNb));
         assert_eq!(by_rtp("pcmu", 16_000, 1), None);
         assert_eq!(by_rtp("L16", 16_000, 2), None);
-        assert_eq!(by_flv(11), Some(CodecId::SpeexWb));
-        assert_eq!(by_flv(8), Some(CodecId::Pcmu));
+        assert_eq!(by_rtp("", 8_000, 1), None);
+        for (tag, id) in [
+            (0xb2, CodecId::SpeexWb),
+            (0xb6, CodecId::SpeexWb),
+            (0x82, CodecId::Pcmu),
+            (0x72, CodecId::Pcma),
+            (0x52, CodecId::Nelly8),
+            (0x42, CodecId::Nelly16),
+            (0x62, CodecId::Nelly5),
+            (0x66, CodecId::Nelly11),
+            (0x6a, CodecId::Nelly22),
+            (0x6e, CodecId::Nelly44),
+        ] {
+            assert_eq!(by_flv_tag(tag), Some(id), "{tag:#x}");
+            assert!(tag == 0xb6 || codec(id).flv_tag() == Some(tag), "{tag:#x}");
+        }
+        assert_eq!(by_flv_tag(0x2f), None);
     }
 
     #[test]

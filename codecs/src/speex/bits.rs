@@ -140,7 +140,10 @@ impl Frames<'_> {
                     if !self.reader.skip(narrow - 5) {
                         return Err(self.truncated());
                     }
-                    let wide = narrow + self.skip_wide_layers();
+                    let above = self.skip_wide_layers();
+                    // A silent narrowband frame leaves libspeex no excitation for the layer above: it would take
+                    // what lies on its stack.
+                    let wide = if header == 0 { narrow } else { narrow + above };
                     return Ok(Some(Found { start, narrow, wide }));
                 }
                 13 => {

@@ -300,6 +300,27 @@ fn ultra_wideband_packets_are_played_as_wideband() {
 }
 
 #[test]
+fn a_wideband_layer_over_a_silent_narrowband_frame_is_left_out() {
+    let mut writer = BitWriter::default();
+    for _ in 0..3 {
+        writer
+            .put(0, 5)
+            .put(1, 1)
+            .put(4, 3)
+            .put(u64::MAX, 64)
+            .put(u64::MAX, 64)
+            .put(u64::MAX, 64);
+        writer.put(u64::MAX, 64).put(u64::MAX, 64).put(u64::MAX, 28);
+    }
+    let packet = writer.bytes();
+    let split: Vec<_> = split(&packet, FrameMode::Wide)
+        .map(|f| f.unwrap().to_vec())
+        .collect();
+    assert_eq!(split, [[0b0000_0011], [0b0000_0011], [0b0000_0011]]);
+    assert!(crate::level::peak(&decode(FrameMode::Wide, &[packet])) <= 8);
+}
+
+#[test]
 fn what_is_cut_short_or_wrong_is_an_error_and_good_frames_before_it_are_played() {
     let packet = encode(FrameMode::Wide, 6, &voice(16_000, 5)).pop().unwrap();
     let mut decoder = Decoder::new(FrameMode::Wide).unwrap();

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod flv;
+mod g722;
+mod nelly;
 mod speex;
 
 use std::io::Write;
