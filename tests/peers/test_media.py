@@ -112,6 +112,27 @@ def blocks_in_order(source, received, what, bench, allowed_missing):
           "%s: %d of %d frames missing, %d altered: %s" % (what, missing, len(source_frames), len(inside), inside[:20]))
 
 
+def exact_runs(source, received, what, bench):
+    """Nearly all of the source is in what was received, bit for bit and in order.
+
+    ffmpeg's pace is that of a busy machine: where it has run ahead the gateway takes the standing delay out
+    again, by a frame here or a few milliseconds there. Everything else must be untouched.
+    """
+    at, after, exact, runs = 0, 0, 0, 0
+    while at + 64 <= len(received):
+        place = source.find(received[at:at + 64], after, after + 8000 if runs else len(source))
+        if place < 0:
+            at += 1
+            continue
+        size = 64
+        while at + size < len(received) and place + size < len(source) and received[at + size] == source[place + size]:
+            size += 1
+        at, after, exact, runs = at + size, place + size, exact + size, runs + 1
+    bench.note("%s: %.2f %% of %d bytes bit-exact, in %d pieces" % (what, 100 * exact / len(source), len(source), runs))
+    check(exact >= 0.97 * len(source) and runs <= 25, "%s: %d of %d bytes bit-exact, in %d pieces" % (
+        what, exact, len(source), runs))
+
+
 @test(seconds=100, alone=True)
 def media_pcmu_bit_exact_ffmpeg(bench):
     """ffmpeg publishes PCMU, ffmpeg plays PCMU: the payload bytes are untouched both ways"""
@@ -130,14 +151,11 @@ def media_pcmu_bit_exact_ffmpeg(bench):
     bench.run(["ffmpeg", "-nostdin", "-hide_banner", "-y", "-i", bench.media("near-8.wav"), "-c:a", "pcm_mulaw",
                "-f", "mulaw", sent])
     near = open(sent, "rb").read()
-    blocks_in_order(near, in_order(phone.legs[0]), "to the phone", bench, 5)
+    exact_runs(near, b"".join(in_order(phone.legs[0])), "to the phone", bench)
     check(codec_of(bench, player.flv) == 8, "the player was not given PCMU")
     played = bench.path("played.ul")
     bench.run(["ffmpeg", "-nostdin", "-hide_banner", "-y", "-i", player.flv, "-c:a", "copy", "-f", "mulaw", played])
-    data = open(played, "rb").read()
-    frames = [data[n:n + FRAME] for n in range(0, len(data), FRAME)]
-    # What was said before the player was there is missing, and no more.
-    blocks_in_order(far, frames, "to the player", bench, 60)
+    exact_runs(far, open(played, "rb").read(), "to the player", bench)
 
 
 @test(seconds=60, alone=True)
@@ -157,8 +175,6 @@ def media_pcmu_bit_exact_messages(bench):
     time.sleep(0.5)
     client.close()
     phone.wait_ended()
-    with open(bench.path("received.raw"), "wb") as file:
-        file.write(b"".join(in_order(phone.legs[0])))
     blocks_in_order(near, in_order(phone.legs[0]), "to the phone", bench, 2)
     check({a[1] >> 4 for a in client.audio} == {8}, "formats %s" % {a[1] for a in client.audio})
     data = b"".join(a[2] for a in client.audio)

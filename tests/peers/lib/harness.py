@@ -273,9 +273,8 @@ class Bench:
     # ---- RTMP tools
 
     def ffmpeg_publish(self, wav, url, codec="libspeex", rate=16000, extra=()):
-        filters = ["-af", "asetnsamples=%d" % (rate // 50)] if codec.startswith("pcm") else []
         return self.start("ffmpeg-publish", [
-            "ffmpeg", "-nostdin", "-hide_banner", "-loglevel", "verbose", "-re", "-i", wav, *filters,
+            "ffmpeg", "-nostdin", "-hide_banner", "-loglevel", "verbose", "-re", "-i", wav,
             "-c:a", codec, "-ar", rate, "-ac", 1, *extra, "-f", "flv", url])
 
     def player(self, kind, host, port, app, name):
