@@ -90,9 +90,8 @@ impl Server {
             }
             None => {
                 out.extend_from_slice(&s1);
-                let mut s2 = *c1;
-                set(&mut s2, 4, time.to_be_bytes());
-                out.extend_from_slice(&s2);
+                // With the time of reading put in, as §5.2.4 has it, librtmp warns of a bad signature.
+                out.extend_from_slice(c1);
             }
         }
         self.answered = true;
@@ -159,9 +158,7 @@ impl Client {
                 out.extend_from_slice(&c2);
             }
             None => {
-                let mut c2 = *s1;
-                set(&mut c2, 4, time.to_be_bytes());
-                out.extend_from_slice(&c2);
+                out.extend_from_slice(s1);
             }
         }
         self.greeted = true;
@@ -229,9 +226,8 @@ mod tests {
         assert_eq!((c.len(), s.len()), (1 + 2 * PACKET, 1 + 2 * PACKET));
         assert_eq!(s[1..9], [0, 0, 0, 7, 0, 0, 0, 0]);
         let (c1, s2) = (&c[1..1 + PACKET], &s[1 + PACKET..]);
-        assert_eq!(c1[8..], s2[8..]);
-        assert_eq!(c1[..4], s2[..4]);
-        assert_eq!(c[1 + PACKET..][8..], s[1..1 + PACKET][8..]);
+        assert_eq!(c1, s2);
+        assert_eq!(c[1 + PACKET..], s[1..1 + PACKET]);
     }
 
     #[test]
