@@ -3,8 +3,11 @@
 //! Source: Adobe Flash Video File Format 10.1, Annex E; Enhanced RTMP v2 for headers with a FourCC. A body
 //! given to these functions is the payload of an RTMP message of type 8 or 9, which equals an FLV tag's.
 
+mod aac;
+mod enhanced;
 mod file;
 
+pub use aac::AacConfig;
 pub use file::{FileError, Reader, Tag, write_header, write_tag};
 
 /// Codec of an audio message: upper half of its first byte (E.4.2.1).
@@ -154,10 +157,9 @@ pub enum Audio<'a> {
     AacConfig(AudioTag, &'a [u8]),
     /// AAC: one raw frame.
     AacFrame(AudioTag, &'a [u8]),
-    /// Enhanced RTMP: packet type (0 sequence start, 1 coded frames, 2 sequence end, 4 channel configuration,
-    /// 5 multitrack, 7 ModEx), FourCC, data.
+    /// Enhanced RTMP: packet type, FourCC, data. Modifiers are skipped; of several tracks this is the first.
     Enhanced {
-        /// Packet type, 0 to 15.
+        /// 0 sequence start, 1 coded frames, 2 sequence end, 4 channel configuration.
         packet: u8,
         /// FourCC, such as `Opus` or `mp4a`.
         four_cc: [u8; 4],
@@ -177,11 +179,11 @@ impl<'a> Audio<'a> {
                 (_, frame) => Some(Audio::AacFrame(tag, frame)),
             },
             AudioCodec::Enhanced => {
-                let (four_cc, data) = rest.split_first_chunk::<4>()?;
+                let e = enhanced::parse(first & 0x0F, rest, AUDIO_MULTITRACK)?;
                 Some(Audio::Enhanced {
-                    packet: first & 0x0F,
-                    four_cc: *four_cc,
-                    data,
+                    packet: e.packet,
+                    four_cc: e.four_cc,
+                    data: e.data,
                 })
             }
             _ if rest.is_empty() => None,
@@ -269,14 +271,14 @@ impl<'a> Video<'a> {
             other => FrameType::Other(other),
         };
         if first & 0x80 != 0 {
-            let (four_cc, rest) = rest.split_first_chunk::<4>()?;
-            let packet = first & 0x0F;
+            let e = enhanced::parse(first & 0x0F, rest, VIDEO_MULTITRACK)?;
+            let (packet, four_cc, rest) = (e.packet, e.four_cc, e.data);
             // Coded frames of AVC and HEVC carry a composition time unless they are "frames X" (type 3).
-            let timed = packet == 1 && matches!(four_cc, b"avc1" | b"hvc1" | b"vvc1");
+            let timed = packet == 1 && matches!(&four_cc, b"avc1" | b"hvc1" | b"vvc1");
             let (composition, data) = if timed { signed_24(rest)? } else { (0, rest) };
             return Some(Video {
                 frame,
-                codec: VideoCodec::FourCc(*four_cc),
+                codec: VideoCodec::FourCc(four_cc),
                 packet: match packet {
                     0 => VideoPacket::Config,
                     1 | 3 => VideoPacket::Frame,
@@ -344,6 +346,10 @@ pub(crate) fn video_role(head: &[u8]) -> (bool, bool) {
         None => (false, false),
     }
 }
+
+/// Packet types that announce tracks.
+const AUDIO_MULTITRACK: u8 = 5;
+const VIDEO_MULTITRACK: u8 = 6;
 
 fn signed_24(bytes: &[u8]) -> Option<(i32, &[u8])> {
     let ([a, b, c], rest) = bytes.split_first_chunk::<3>()?;

@@ -17,6 +17,7 @@ pub mod flv;
 pub mod handshake;
 pub mod message;
 pub mod netconn;
+pub mod rtmpt;
 pub mod server;
 pub mod stream;
 pub mod url;

@@ -321,8 +321,8 @@ fn csid(stream: u32, lane: u32) -> u32 {
 }
 
 /// The first bytes of a payload in parts, as far as a video header reaches.
-fn head(payload: &[&[u8]]) -> [u8; 8] {
-    let mut head = [0; 8];
+fn head(payload: &[&[u8]]) -> [u8; 32] {
+    let mut head = [0; 32];
     for (to, from) in head.iter_mut().zip(payload.iter().copied().flatten()) {
         *to = *from;
     }

@@ -266,6 +266,8 @@ impl Session {
         };
         *accepted = true;
         let (text, reset) = (name.name.clone(), *reset);
+        // A decoder can begin at a key frame only.
+        s.await_key = true;
         self.net.user_control(UserControl::StreamBegin(stream));
         if reset {
             let text = format!("Playing and resetting {text}.");
