@@ -312,6 +312,9 @@ impl Connection {
     }
 
     fn advance(&mut self) -> Result<Option<Next>, Error> {
+        if self.session.is_closing() && matches!(self.state, State::Handshake(_)) {
+            return Ok(self.goodbye());
+        }
         while let State::Handshake(client) = &mut self.state {
             let time = self.now.as_millis() as u32;
             match client.step(self.carrier.unread(), time, &mut self.rng, &mut self.raw)? {

@@ -358,6 +358,9 @@ impl Connection {
     }
 
     fn advance(&mut self) -> Result<Option<Next>, Error> {
+        if self.is_closing() && matches!(self.state, State::Handshake(_)) {
+            return Ok(self.goodbye());
+        }
         while let State::Handshake(server) = &mut self.state {
             let time = self.now.as_millis() as u32;
             match server.step(self.carrier.unread(), time, &mut self.rng, &mut self.raw)? {

@@ -399,6 +399,21 @@ fn server_closes_with_its_last_words() {
 }
 
 #[test]
+fn closing_in_the_handshake_ends_at_once() {
+    let mut s = server::Connection::new(ServerConfig::default(), Rng::new(1), Time::ZERO);
+    s.handle_input(Time::ZERO, &[3; 4000]);
+    s.close(Time::ZERO, "");
+    assert_eq!(s.poll_event(), Ok(Some(server::Event::Closed)));
+    assert!(s.is_finished() && !s.has_output());
+    let mut c = client::Connection::new(ClientConfig::default(), Rng::new(1), Time::ZERO);
+    c.connect(&ConnectRequest::player("live", "rtmp://gw/live"));
+    c.handle_input(Time::ZERO, &[3; 4000]);
+    c.close(Time::ZERO);
+    assert_eq!(c.poll_event(), Ok(Some(client::Event::Closed)));
+    assert!(c.is_finished());
+}
+
+#[test]
 fn silence_is_noticed_and_pings_are_answered() {
     let mut p = Pair::plain();
     p.connect("live");
