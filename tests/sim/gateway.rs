@@ -1,0 +1,406 @@
+//! The gateway in virtual time: the real exchange and shards, and the least that their drivers do around them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::{LegId, Rng, SessionId, ShardId, Time};
+use flashgate::config::Config;
+use flashgate::daemon::Listening;
+use flashgate::exchange::{self, Exchange};
+use flashgate::shard::{self, Command, Event, LinkFrame, Shard};
+use sip::{Destination, Source, Transport};
+
+use crate::tcp::Tcp;
+
+/// The gateway's only address.
+pub const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+/// The domain it serves.
+pub const DOMAIN: &str = "gw.test";
+
+/// Bounds and portions of the drivers (`src/exchange/driver.rs`, `src/shard/driver.rs`).
+const COMMANDS: usize = 1_024;
+const EVENTS: usize = 4_096;
+const LINK_FRAMES: usize = 1_024;
+const READ_CHUNK: usize = 4 * 1024;
+const WRITE_CHUNK: usize = 8 * 1024;
+/// Timers of the drivers are this coarse.
+const GRAIN_NANOS: u64 = 1_000_000;
+
+/// A datagram on its way.
+#[derive(Clone, Debug)]
+pub struct Datagram {
+    pub from: SocketAddr,
+    pub to: SocketAddr,
+    pub bytes: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Session {
+    shard: usize,
+    /// Which connection of the world.
+    tcp: usize,
+    pending: Vec<u8>,
+    written: usize,
+    /// The socket would not take all.
+    blocked: bool,
+}
+
+/// What is left in the gateway; all zero when nobody is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Population {
+    pub exchange: [usize; 8],
+    pub shards: (usize, usize),
+    pub sessions: usize,
+    pub ports: usize,
+}
+
+pub struct Gateway {
+    exchange: Exchange,
+    shards: Vec<Shard>,
+    /// Which queue is served next is drawn: nothing may depend on it.
+    rng: Rng,
+    commands: Vec<VecDeque<Command>>,
+    events: VecDeque<(ShardId, Event)>,
+    links: Vec<VecDeque<LinkFrame>>,
+    sessions: BTreeMap<SessionId, Session>,
+    /// Bound RTP ports.
+    legs: BTreeMap<LegId, (usize, u16)>,
+    next_port: u16,
+    next_session: u64,
+    /// Datagrams for the network.
+    pub sent: VecDeque<Datagram>,
+    /// The last call has ended after a drain.
+    pub drained: bool,
+}
+
+impl Gateway {
+    pub fn new(config: &Config, shards: usize, mut rng: Rng, now: Time) -> Gateway {
+        let sip = SocketAddr::new(ADDRESS, 5060);
+        let listening = Listening {
+            rtmp: vec![SocketAddr::new(ADDRESS, 1935)],
+            sip_udp: vec![sip],
+            sip_tcp: Vec::new(),
+        };
+        let settings = exchange::settings::exchange(config, &listening, shards).unwrap();
+        let endpoint = exchange::settings::endpoint(config, &listening, &settings);
+        let shard_settings = Arc::new(shard::Settings::new(config));
+        Gateway {
+            exchange: Exchange::new(
+                Arc::new(settings),
+                endpoint,
+                Box::new(|_| ADDRESS),
+                rng.fork(),
+                now,
+            ),
+            shards: (0..shards)
+                .map(|n| Shard::new(ShardId(n as u16), shard_settings.clone(), rng.fork()))
+                .collect(),
+            commands: vec![VecDeque::new(); shards],
+            events: VecDeque::new(),
+            links: vec![VecDeque::new(); shards],
+            sessions: BTreeMap::new(),
+            legs: BTreeMap::new(),
+            next_port: 20_000,
+            next_session: 0,
+            sent: VecDeque::new(),
+            drained: false,
+            rng,
+        }
+    }
+
+    /// Which shard has the fewest client sessions, as the acceptor asks.
+    fn roomiest(&self) -> usize {
+        let load = |s: &usize| self.sessions.values().filter(|x| x.shard == *s).count();
+        (0..self.shards.len()).min_by_key(load).unwrap_or(0)
+    }
+
+    /// A client connects.
+    pub fn accept(&mut self, now: Time, peer: SocketAddr, tcp: usize, tcps: &mut [Tcp]) {
+        let shard = self.roomiest();
+        self.next_session += 1;
+        let id = SessionId(self.next_session);
+        self.sessions.insert(
+            id,
+            Session {
+                shard,
+                tcp,
+                pending: Vec::new(),
+                written: 0,
+                blocked: false,
+            },
+        );
+        self.shards[shard].handle_accepted(now, id, peer);
+        self.drain_shard(now, shard, tcps);
+        self.settle(now, tcps);
+    }
+
+    /// A datagram has come from the network.
+    pub fn datagram(&mut self, now: Time, datagram: &Datagram, tcps: &mut [Tcp]) {
+        if datagram.to == SocketAddr::new(ADDRESS, 5060) {
+            let source = Source {
+                transport: Transport::Udp,
+                local: datagram.to,
+                remote: datagram.from,
+                conn: None,
+            };
+            self.exchange.handle_datagram(now, source, &datagram.bytes);
+        } else {
+            let port = datagram.to.port();
+            let owner = self.legs.iter().find(|(_, (_, rtp))| *rtp == port & !1);
+            let Some((&leg, &(shard, _))) = owner else { return };
+            if port % 2 == 0 {
+                self.shards[shard].handle_rtp(now, leg, datagram.from, &datagram.bytes);
+            } else {
+                self.shards[shard].handle_rtcp(now, leg, datagram.from, &datagram.bytes);
+            }
+            self.drain_shard(now, shard, tcps);
+        }
+        self.settle(now, tcps);
+    }
+
+    /// Looks at the sockets of the clients: what has come is read, what was held back is written.
+    pub fn sockets(&mut self, now: Time, tcps: &mut [Tcp]) {
+        let ids: Vec<SessionId> = self.sessions.keys().copied().collect();
+        for id in ids {
+            let Some(session) = self.sessions.get_mut(&id) else {
+                continue;
+            };
+            let (shard, tcp) = (session.shard, session.tcp);
+            tcps[tcp].down.run(now);
+            if session.blocked && tcps[tcp].down.is_writable() {
+                session.blocked = false;
+                self.flush(now, id, tcps);
+                self.drain_shard(now, shard, tcps);
+            }
+            loop {
+                let bytes = tcps[tcp].up.read(now, READ_CHUNK);
+                if bytes.is_empty() {
+                    break;
+                }
+                self.shards[shard].handle_bytes(now, id, &bytes);
+                self.drain_shard(now, shard, tcps);
+            }
+            if tcps[tcp].up.is_over() && self.sessions.contains_key(&id) {
+                self.shards[shard].handle_closed(now, id);
+                self.drain_shard(now, shard, tcps);
+            }
+        }
+        self.settle(now, tcps);
+    }
+
+    pub fn timeout(&mut self, now: Time, tcps: &mut [Tcp]) {
+        if self.exchange.poll_timeout().is_some_and(|at| at <= now) {
+            self.exchange.handle_timeout(now);
+        }
+        for n in 0..self.shards.len() {
+            if self.shards[n].poll_timeout().is_some_and(|at| at <= now) {
+                self.shards[n].handle_timeout(now);
+                self.drain_shard(now, n, tcps);
+            }
+        }
+        self.settle(now, tcps);
+    }
+
+    pub fn poll_timeout(&self) -> Option<Time> {
+        let shards = self.shards.iter().filter_map(Shard::poll_timeout).min();
+        let at = base::earliest(self.exchange.poll_timeout(), shards)?;
+        Some(Time::from_nanos(
+            at.as_nanos().div_ceil(GRAIN_NANOS) * GRAIN_NANOS,
+        ))
+    }
+
+    pub fn drain(&mut self, now: Time, tcps: &mut [Tcp]) {
+        self.exchange.drain(now);
+        self.settle(now, tcps);
+    }
+
+    pub fn hang_up_all(&mut self, now: Time, tcps: &mut [Tcp]) {
+        self.exchange.hang_up_all(now);
+        self.settle(now, tcps);
+    }
+
+    pub fn population(&self) -> Population {
+        let shards = self.shards.iter().map(Shard::population);
+        Population {
+            exchange: self.exchange.population(),
+            shards: shards.fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1)),
+            sessions: self.sessions.len(),
+            ports: self.legs.len(),
+        }
+    }
+
+    /// Serves the queues between exchange and shards until all are empty, one input after another.
+    fn settle(&mut self, now: Time, tcps: &mut [Tcp]) {
+        loop {
+            self.drain_exchange(now);
+            let shards = self.shards.len();
+            let mut waiting: Vec<usize> = (0..shards).filter(|n| !self.commands[*n].is_empty()).collect();
+            waiting.extend(
+                (0..shards)
+                    .filter(|n| !self.links[*n].is_empty())
+                    .map(|n| shards + n),
+            );
+            if !self.events.is_empty() {
+                waiting.push(2 * shards);
+            }
+            if waiting.is_empty() {
+                return;
+            }
+            let pick = waiting[self.rng.below(waiting.len() as u64) as usize];
+            if pick == 2 * shards {
+                if let Some((shard, event)) = self.events.pop_front() {
+                    self.exchange.handle_shard(now, shard, event);
+                }
+            } else if pick >= shards {
+                if let Some(frame) = self.links[pick - shards].pop_front() {
+                    self.shards[pick - shards].handle_link(now, frame);
+                    self.drain_shard(now, pick - shards, tcps);
+                }
+            } else if let Some(command) = self.commands[pick].pop_front() {
+                self.shards[pick].handle_command(now, command);
+                self.drain_shard(now, pick, tcps);
+            }
+        }
+    }
+
+    fn drain_exchange(&mut self, now: Time) {
+        while let Some(output) = self.exchange.poll_output() {
+            match output {
+                exchange::Output::Shard(shard, command) => {
+                    let queue = &mut self.commands[usize::from(shard.0)];
+                    queue.push_back(command);
+                    assert!(queue.len() <= COMMANDS, "too many commands at once");
+                }
+                exchange::Output::Sip(output) => match *output {
+                    sip::Output::Send {
+                        id,
+                        transport,
+                        remote,
+                        bytes,
+                        ..
+                    } => {
+                        if transport == Transport::Udp {
+                            self.sent.push_back(Datagram {
+                                from: SocketAddr::new(ADDRESS, 5060),
+                                to: remote,
+                                bytes,
+                            });
+                        } else {
+                            self.exchange.handle_send_failed(now, id);
+                        }
+                    }
+                    sip::Output::Lookup { id, uri } => {
+                        self.exchange.handle_resolved(now, id, locate(&uri));
+                    }
+                    sip::Output::Event(_) => {}
+                },
+                exchange::Output::Drained => self.drained = true,
+            }
+        }
+    }
+
+    fn drain_shard(&mut self, now: Time, n: usize, tcps: &mut [Tcp]) {
+        let id = self.shards[n].id();
+        while self.shards[n].has_output() {
+            let mut opened = None;
+            let mut flush = None;
+            match self.shards[n].poll_output() {
+                None => {}
+                Some(shard::Output::Rtp { leg, to, bytes }) => {
+                    if let Some((_, port)) = self.legs.get(&leg) {
+                        self.sent.push_back(Datagram {
+                            from: SocketAddr::new(ADDRESS, *port),
+                            to,
+                            bytes: bytes.to_vec(),
+                        });
+                    }
+                }
+                Some(shard::Output::Rtcp { leg, to, bytes }) => {
+                    if let Some((_, port)) = self.legs.get(&leg) {
+                        self.sent.push_back(Datagram {
+                            from: SocketAddr::new(ADDRESS, *port + 1),
+                            to,
+                            bytes: bytes.to_vec(),
+                        });
+                    }
+                }
+                Some(shard::Output::OpenRtp { leg, ip }) => opened = Some((leg, ip)),
+                Some(shard::Output::CloseRtp { leg }) => {
+                    self.legs.remove(&leg);
+                }
+                Some(shard::Output::CloseSession { session }) => {
+                    if let Some(session) = self.sessions.remove(&session) {
+                        let down = &mut tcps[session.tcp].down;
+                        down.write(now, &session.pending[session.written..]);
+                        down.close();
+                    }
+                }
+                Some(shard::Output::Flush { session }) => flush = Some(session),
+                Some(shard::Output::Link { to, frame }) => {
+                    let queue = &mut self.links[usize::from(to.0)];
+                    if queue.len() < LINK_FRAMES {
+                        queue.push_back(frame);
+                    }
+                }
+                Some(shard::Output::Event(event)) => {
+                    self.events.push_back((id, event));
+                    assert!(self.events.len() <= EVENTS, "too many events at once");
+                }
+            }
+            if let Some((leg, ip)) = opened {
+                let port = self.next_port;
+                self.next_port += 2;
+                self.legs.insert(leg, (n, port));
+                self.shards[n].handle_rtp_opened(now, leg, Some(SocketAddr::new(ip, port)));
+            }
+            if let Some(session) = flush {
+                self.flush(now, session, tcps);
+            }
+        }
+    }
+
+    /// Writes what a session has to say as far as its socket takes it.
+    fn flush(&mut self, now: Time, id: SessionId, tcps: &mut [Tcp]) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let down = &mut tcps[session.tcp].down;
+        loop {
+            if session.written == session.pending.len() {
+                session.pending.clear();
+                session.written = 0;
+                let shard = &mut self.shards[session.shard];
+                if shard.transmit(now, id, &mut session.pending, WRITE_CHUNK) == 0 {
+                    return;
+                }
+            }
+            let taken = down.write(now, &session.pending[session.written..]);
+            session.written += taken;
+            if taken == 0 {
+                session.blocked = true;
+                return;
+            }
+        }
+    }
+}
+
+/// Where a URI leads: numeric hosts to themselves, our domain to the gateway, all other names nowhere.
+pub fn locate(uri: &sip::Uri) -> Vec<Destination> {
+    let ip = uri
+        .host()
+        .ip()
+        .or((uri.host().to_string() == DOMAIN).then_some(ADDRESS));
+    let to = |ip| Destination {
+        transport: uri
+            .param("transport")
+            .and_then(Transport::parse)
+            .unwrap_or(Transport::Udp),
+        addr: SocketAddr::new(ip, uri.port().unwrap_or(5060)),
+    };
+    ip.map(to).into_iter().collect()
+}
+
+/// How long the gateway keeps SIP state after the last message, at most: 64 T1 and what the timers add.
+pub const LINGER: Duration = Duration::from_secs(45);

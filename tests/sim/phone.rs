@@ -1,0 +1,556 @@
+//! A SIP phone: a user agent, a mouth and an ear.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use base::{EndReason, Rng, Time};
+use codecs::{CodecId, Decoder, Encoder};
+use media::{RtpPacket, RtpSender, SeqUnwrap};
+use sip::auth::Credentials;
+use sip::sdp::{self, Agreed, Capability, Direction, Prefer};
+use sip::{
+    Body, CallHandle, Endpoint, EndpointConfig, Event, Invite, Listener, NameAddr, Output, Registration,
+    RegistrationHandle, Source, Transport, Uri,
+};
+
+use crate::ear::Ear;
+use crate::gateway::{ADDRESS, DOMAIN, Datagram, locate};
+use crate::voice::Voice;
+
+/// What a phone does when it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answers {
+    /// Rings, then answers.
+    After(Duration),
+    /// Sends early media at once, then answers.
+    EarlyThenAfter(Duration),
+    /// 486.
+    Busy,
+    /// 603.
+    Declines,
+    /// Rings for ever.
+    Never,
+}
+
+/// What has happened to a phone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    Registered,
+    RegisterFailed(u16),
+    /// It was called.
+    Called,
+    /// A provisional response came; with media or without.
+    Progress(u16, bool),
+    Answered,
+    Failed(u16),
+    Ended(EndReason),
+    /// The peer changed the session.
+    Changed(Direction),
+    /// Its own change was answered.
+    Change(u16),
+}
+
+/// One call of a phone.
+struct Call {
+    handle: CallHandle,
+    incoming: bool,
+    up: bool,
+    local: sdp::Local,
+    /// Our offer, when it was ours.
+    offered: Option<sdp::Session>,
+    /// What we described last, for the version.
+    described: Option<sdp::Session>,
+    agreed: Option<Agreed>,
+    sender: RtpSender,
+    encoder: Option<(CodecId, Box<dyn Encoder>)>,
+    decoder: Option<(CodecId, Box<dyn Decoder>)>,
+    seqs: SeqUnwrap,
+    last_seq: u64,
+    /// A party that is called answers then.
+    answer_at: Option<Time>,
+}
+
+pub struct Phone {
+    pub user: String,
+    pub sip: SocketAddr,
+    pub rtp: SocketAddr,
+    pub endpoint: Endpoint,
+    pub codecs: Vec<CodecId>,
+    pub answers: Answers,
+    pub credentials: Option<Credentials>,
+    pub voice: Voice,
+    pub ear: Ear,
+    pub told: Vec<(Time, Told)>,
+    /// Offers nothing in its INVITE and waits for the offer.
+    pub offers_late: bool,
+    /// RTP packets sent and received.
+    pub sent_packets: u64,
+    pub received_packets: u64,
+    /// The payload of each received packet is kept here when wanted.
+    pub payloads: Option<Vec<Vec<u8>>>,
+    registration: Option<RegistrationHandle>,
+    call: Option<Call>,
+    rng: Rng,
+    pub outgoing: VecDeque<Datagram>,
+}
+
+impl Phone {
+    pub fn new(user: &str, n: usize, now: Time, mut rng: Rng) -> Phone {
+        let ip = [192, 0, 2, 10 + n as u8];
+        let sip = SocketAddr::from((ip, 5060));
+        let config = EndpointConfig {
+            listeners: vec![Listener::new(Transport::Udp, sip)],
+            user_agent: format!("sim {user}"),
+            registrar: false,
+            ..EndpointConfig::default()
+        };
+        Phone {
+            user: user.to_owned(),
+            sip,
+            rtp: SocketAddr::from((ip, 4_000)),
+            endpoint: Endpoint::new(config, rng.fork()),
+            codecs: vec![CodecId::Pcmu],
+            answers: Answers::After(Duration::from_millis(500)),
+            credentials: None,
+            voice: Voice::new(n, now + Duration::from_micros(rng.below(20_000))),
+            ear: Ear::default(),
+            told: Vec::new(),
+            offers_late: false,
+            sent_packets: 0,
+            received_packets: 0,
+            payloads: None,
+            registration: None,
+            call: None,
+            rng,
+            outgoing: VecDeque::new(),
+        }
+    }
+
+    /// Our address of record.
+    fn aor(&self) -> Uri {
+        Uri::parse(&format!("sip:{}@{DOMAIN}", self.user)).unwrap()
+    }
+
+    pub fn register(&mut self, now: Time) {
+        let registration = Registration {
+            registrar: Uri::parse(&format!("sip:{DOMAIN}")).unwrap(),
+            aor: NameAddr::new(self.aor()),
+            user: self.user.clone(),
+            route: Vec::new(),
+            credentials: self.credentials.clone(),
+            expires: 600,
+        };
+        self.registration = Some(self.endpoint.register(now, registration).unwrap());
+        self.pump(now);
+    }
+
+    pub fn unregister(&mut self, now: Time) {
+        if let Some(handle) = self.registration.take() {
+            let _ = self.endpoint.unregister(now, handle);
+            self.pump(now);
+        }
+    }
+
+    fn local(&mut self) -> sdp::Local {
+        sdp::Local {
+            id: self.rng.next_u64() >> 2,
+            address: self.rtp.ip(),
+            port: self.rtp.port(),
+            rtcp_port: None,
+            rtcp_mux: false,
+            direction: Direction::SendRecv,
+            ptime: None,
+        }
+    }
+
+    fn capabilities(&self) -> Vec<Capability> {
+        let capability = |c: &CodecId| {
+            let row = codecs::codec(*c);
+            Capability::new(row.rtp_name, row.rtp_clock, 97)
+        };
+        self.codecs.iter().map(capability).collect()
+    }
+
+    fn new_call(&mut self, handle: CallHandle, local: sdp::Local, incoming: bool) -> Call {
+        Call {
+            handle,
+            incoming,
+            up: false,
+            local,
+            offered: None,
+            described: None,
+            agreed: None,
+            sender: RtpSender::new(&mut self.rng),
+            encoder: None,
+            decoder: None,
+            seqs: SeqUnwrap::default(),
+            last_seq: 0,
+            answer_at: None,
+        }
+    }
+
+    pub fn dial(&mut self, now: Time, target: &str) {
+        let uri = if target.starts_with("sip:") {
+            target.to_owned()
+        } else {
+            format!("sip:{}@{DOMAIN}", target.replace('/', "%2F"))
+        };
+        let mut invite = Invite::new(Uri::parse(&uri).unwrap(), NameAddr::new(self.aor()));
+        invite.route = vec![Uri::parse(&format!("sip:{ADDRESS};lr")).unwrap()];
+        invite.credentials = self.credentials.clone();
+        let local = self.local();
+        let offer = (!self.offers_late).then(|| sdp::offer(&local, &self.capabilities()));
+        invite.body = offer.as_ref().map(|o| Body::sdp(o.to_bytes()));
+        let handle = self.endpoint.invite(now, invite).unwrap();
+        let mut call = self.new_call(handle, local, false);
+        call.described.clone_from(&offer);
+        call.offered = offer;
+        self.call = Some(call);
+        self.pump(now);
+    }
+
+    pub fn hang_up(&mut self, now: Time) {
+        if let Some(call) = self.call.take() {
+            let _ = self.endpoint.hang_up(now, call.handle, EndReason::HungUp);
+            self.pump(now);
+        }
+    }
+
+    pub fn answer(&mut self, now: Time) {
+        let capabilities = self.capabilities();
+        let Some(call) = &mut self.call else { return };
+        call.answer_at = None;
+        call.up = true;
+        let body = match &call.described {
+            Some(described) => described.clone(),
+            // Called without an offer: ours goes into the answer.
+            None => {
+                let offer = sdp::offer(&call.local, &capabilities);
+                call.offered = Some(offer.clone());
+                call.described = Some(offer.clone());
+                offer
+            }
+        };
+        let handle = call.handle;
+        let _ = self
+            .endpoint
+            .answer(now, handle, Some(Body::sdp(body.to_bytes())));
+        self.pump(now);
+    }
+
+    /// Offers the session anew with another direction: `SendOnly` holds, `SendRecv` resumes.
+    pub fn reoffer(&mut self, now: Time, direction: Direction) {
+        let capabilities = self.capabilities();
+        let Some(call) = &mut self.call else { return };
+        call.local.direction = direction;
+        let mut offer = sdp::offer(&call.local, &capabilities);
+        if let Some(before) = &call.described {
+            offer = offer.follow(before);
+        }
+        call.offered = Some(offer.clone());
+        call.described = Some(offer.clone());
+        let handle = call.handle;
+        self.endpoint
+            .reinvite(now, handle, Some(Body::sdp(offer.to_bytes())))
+            .unwrap();
+        self.pump(now);
+    }
+
+    pub fn in_call(&self) -> bool {
+        self.call.as_ref().is_some_and(|c| c.up)
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.call.is_none()
+    }
+
+    /// The codec it sends.
+    pub fn codec(&self) -> Option<CodecId> {
+        let agreed = self.call.as_ref()?.agreed.as_ref()?;
+        codecs::by_rtp(&agreed.format.name, agreed.format.clock, agreed.format.channels)
+    }
+
+    pub fn was(&self, what: &Told) -> bool {
+        self.told.iter().any(|(_, t)| t == what)
+    }
+
+    pub fn datagram(&mut self, now: Time, datagram: &Datagram) {
+        if datagram.to == self.sip {
+            let source = Source {
+                transport: Transport::Udp,
+                local: datagram.to,
+                remote: datagram.from,
+                conn: None,
+            };
+            self.endpoint.handle_datagram(now, source, &datagram.bytes);
+            self.pump(now);
+        } else if datagram.to == self.rtp {
+            self.hear(now, &datagram.bytes);
+        }
+    }
+
+    fn hear(&mut self, now: Time, bytes: &[u8]) {
+        let Some(call) = &mut self.call else { return };
+        let Some(agreed) = &call.agreed else { return };
+        let packet = RtpPacket::parse(bytes).unwrap();
+        // Heard as it comes: what is older than the last is not heard at all.
+        let seq = call.seqs.unwrap(packet.seq);
+        if seq <= call.last_seq || packet.payload_type != agreed.receive_pt {
+            return;
+        }
+        call.last_seq = seq;
+        self.received_packets += 1;
+        if let Some(payloads) = &mut self.payloads {
+            payloads.push(packet.payload.to_vec());
+        }
+        let Some(codec) = codecs::by_rtp(&agreed.format.name, agreed.format.clock, agreed.format.channels)
+        else {
+            return;
+        };
+        if call.decoder.as_ref().is_none_or(|(c, _)| *c != codec) {
+            call.decoder = Some((codec, codecs::decoder(codec, 0).unwrap()));
+        }
+        if let Some((_, decoder)) = &mut call.decoder {
+            let mut pcm = [0; 1_920];
+            let n = decoder.decode(packet.payload, &mut pcm).unwrap();
+            self.ear.hear(now, decoder.sample_rate(), &pcm[..n]);
+        }
+    }
+
+    /// A frame of the voice is complete: it is sent if there is a call that wants it.
+    fn speak(&mut self) {
+        let Some(call) = &mut self.call else {
+            self.voice.skip();
+            return;
+        };
+        let Some((agreed, to)) = call.agreed.as_ref().and_then(|a| {
+            let ip = a.remote.as_ref()?.ip()?;
+            Some((a, SocketAddr::new(ip, a.remote_port)))
+        }) else {
+            self.voice.skip();
+            return;
+        };
+        let codec = codecs::by_rtp(&agreed.format.name, agreed.format.clock, agreed.format.channels);
+        // A called party may speak before it answers, a caller may not: nobody has asked it to.
+        let Some(codec) = codec.filter(|_| agreed.direction.sends() && (call.up || call.incoming)) else {
+            self.voice.skip();
+            return;
+        };
+        if call.encoder.as_ref().is_none_or(|(c, _)| *c != codec) {
+            call.encoder = Some((codec, codecs::encoder(codec, &Default::default()).unwrap()));
+        }
+        let Some((_, encoder)) = &mut call.encoder else {
+            return;
+        };
+        let pcm = self.voice.speak(encoder.sample_rate());
+        let mut payload = [0; 1_000];
+        let len = encoder.encode(&pcm, &mut payload).unwrap();
+        let mut packet = vec![0; media::RTP_HEADER + len];
+        call.sender
+            .write(
+                agreed.format.pt,
+                self.sent_packets == 0,
+                &payload[..len],
+                &mut packet,
+            )
+            .unwrap();
+        call.sender.advance(agreed.format.clock / 50);
+        self.sent_packets += 1;
+        self.outgoing.push_back(Datagram {
+            from: self.rtp,
+            to,
+            bytes: packet,
+        });
+    }
+
+    pub fn timeout(&mut self, now: Time) {
+        while self.voice.due() <= now {
+            self.speak();
+        }
+        if self
+            .call
+            .as_ref()
+            .and_then(|c| c.answer_at)
+            .is_some_and(|at| at <= now)
+        {
+            self.answer(now);
+        }
+        if self.endpoint.poll_timeout().is_some_and(|at| at <= now) {
+            self.endpoint.handle_timeout(now);
+            self.pump(now);
+        }
+    }
+
+    pub fn poll_timeout(&self) -> Option<Time> {
+        let answer = self.call.as_ref().and_then(|c| c.answer_at);
+        base::earliest(
+            Some(self.voice.due()),
+            base::earliest(answer, self.endpoint.poll_timeout()),
+        )
+    }
+
+    fn pump(&mut self, now: Time) {
+        while let Some(output) = self.endpoint.poll_output() {
+            match output {
+                Output::Send { remote, bytes, .. } => self.outgoing.push_back(Datagram {
+                    from: self.sip,
+                    to: remote,
+                    bytes,
+                }),
+                Output::Lookup { id, uri } => self.endpoint.handle_resolved(now, id, locate(&uri)),
+                Output::Event(event) => self.event(now, event),
+            }
+        }
+    }
+
+    fn tell(&mut self, now: Time, what: Told) {
+        self.told.push((now, what));
+    }
+
+    fn is_current(&self, handle: CallHandle) -> bool {
+        self.call.as_ref().is_some_and(|c| c.handle == handle)
+    }
+
+    fn event(&mut self, now: Time, event: Event) {
+        match event {
+            Event::Registered { .. } => self.tell(now, Told::Registered),
+            Event::RegisterFailed { status, .. } => self.tell(now, Told::RegisterFailed(status)),
+            Event::Incoming { call, offer, .. } => self.incoming(now, call, offer),
+            Event::Provisional {
+                call, status, body, ..
+            } if self.is_current(call) => {
+                self.tell(now, Told::Progress(status, body.is_some()));
+                if let Some(body) = body {
+                    self.take_answer(&body);
+                }
+            }
+            Event::Answered { call, body } if self.is_current(call) => {
+                self.tell(now, Told::Answered);
+                self.answered(now, call, body);
+            }
+            Event::Failed { call, status, .. } if self.is_current(call) => {
+                self.call = None;
+                self.tell(now, Told::Failed(status));
+            }
+            Event::Confirmed { call, body } if self.is_current(call) => {
+                if let Some(body) = body {
+                    self.take_answer(&body);
+                }
+            }
+            Event::Reoffer { call, body } if self.is_current(call) => self.reoffered(now, call, body),
+            Event::ReofferResult { call, status, body } if self.is_current(call) => {
+                self.tell(now, Told::Change(status));
+                if let Some(body) = body {
+                    self.take_answer(&body);
+                }
+            }
+            Event::Ended { call, reason, .. } => {
+                if self.is_current(call) {
+                    self.call = None;
+                }
+                self.tell(now, Told::Ended(reason));
+            }
+            _ => {}
+        }
+    }
+
+    fn incoming(&mut self, now: Time, handle: CallHandle, offer: Option<Body>) {
+        self.tell(now, Told::Called);
+        let refuse = |status| (status, None, Vec::new());
+        let busy = self.call.is_some();
+        let refusal = match self.answers {
+            _ if busy => Some(486),
+            Answers::Busy => Some(486),
+            Answers::Declines => Some(603),
+            _ => None,
+        };
+        if let Some((status, reason, headers)) = refusal.map(refuse) {
+            self.endpoint
+                .refuse(now, handle, status, reason, headers)
+                .unwrap();
+            return;
+        }
+        let local = self.local();
+        let mut call = self.new_call(handle, local, true);
+        if let Some(body) = offer {
+            let offer = sdp::Session::parse(&body.data).unwrap();
+            match sdp::answer(&offer, &call.local, &self.capabilities(), Prefer::Ours) {
+                Ok(answer) => {
+                    call.described = Some(answer.session);
+                    call.agreed = Some(answer.agreed);
+                }
+                Err(_) => {
+                    self.endpoint.refuse(now, handle, 488, None, Vec::new()).unwrap();
+                    return;
+                }
+            }
+        }
+        let early = matches!(self.answers, Answers::EarlyThenAfter(_));
+        let body = call
+            .described
+            .as_ref()
+            .filter(|_| early)
+            .map(|d| Body::sdp(d.to_bytes()));
+        if !early {
+            // Nothing is said before the answer, but what is settled is kept for it.
+            call.incoming = false;
+        }
+        call.answer_at = match self.answers {
+            Answers::After(wait) | Answers::EarlyThenAfter(wait) => Some(now + wait),
+            _ => None,
+        };
+        self.call = Some(call);
+        let status = if early { 183 } else { 180 };
+        self.endpoint.provisional(now, handle, status, body).unwrap();
+    }
+
+    fn answered(&mut self, now: Time, handle: CallHandle, body: Option<Body>) {
+        let capabilities = self.capabilities();
+        let Some(call) = &mut self.call else { return };
+        call.up = true;
+        if call.offered.is_some() {
+            if let Some(body) = body {
+                self.take_answer(&body);
+            }
+            return;
+        }
+        // We offered nothing: this is the offer.
+        let offer = sdp::Session::parse(&body.unwrap().data).unwrap();
+        let answer = sdp::answer(&offer, &call.local, &capabilities, Prefer::Ours).unwrap();
+        let body = Body::sdp(answer.session.to_bytes());
+        call.described = Some(answer.session);
+        call.agreed = Some(answer.agreed);
+        self.endpoint.ack(now, handle, Some(body)).unwrap();
+    }
+
+    fn take_answer(&mut self, body: &Body) {
+        let capabilities = self.capabilities();
+        let Some(call) = &mut self.call else { return };
+        let Some(offer) = &call.offered else { return };
+        let answer = sdp::Session::parse(&body.data).unwrap();
+        call.agreed = Some(sdp::accept(offer, &answer, &call.local, &capabilities).unwrap());
+    }
+
+    fn reoffered(&mut self, now: Time, handle: CallHandle, body: Option<Body>) {
+        let capabilities = self.capabilities();
+        let Some(call) = &mut self.call else { return };
+        let Some(body) = body else {
+            let body = call.described.as_ref().map(|d| Body::sdp(d.to_bytes()));
+            let _ = self.endpoint.accept_reoffer(now, handle, body);
+            return;
+        };
+        let offer = sdp::Session::parse(&body.data).unwrap();
+        let answer = sdp::answer(&offer, &call.local, &capabilities, Prefer::Ours).unwrap();
+        let direction = answer.agreed.direction;
+        let session = match &call.described {
+            Some(before) => answer.session.follow(before),
+            None => answer.session,
+        };
+        let body = Body::sdp(session.to_bytes());
+        call.described = Some(session);
+        call.agreed = Some(answer.agreed);
+        let _ = self.endpoint.accept_reoffer(now, handle, Some(body));
+        self.tell(now, Told::Changed(direction));
+    }
+}

@@ -1,0 +1,379 @@
+//! The world: a gateway, those who use it, the network between them, and the time.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use base::{Rng, Time};
+use flashgate::config::{Config, Secret, User};
+use media::netem::{Netem, NetemOptions};
+use sip::auth::Credentials;
+
+use crate::ear::{Ear, Mark};
+use crate::gateway::{ADDRESS, DOMAIN, Datagram, Gateway, LINGER, Population};
+use crate::phone::{Phone, Told};
+use crate::tcp::Tcp;
+use crate::voice::Voice;
+
+/// One way through the network when nothing is wrong with it.
+pub const NET_DELAY: Duration = Duration::from_millis(5);
+/// Overrides the seed of every scenario.
+const SEED_VARIABLE: &str = "FLASHGATE_SIM_SEED";
+const DEFAULT_SEED: u64 = 20_260_214;
+
+pub const fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+pub const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// A perfect network but for the way.
+pub const FAIR: NetemOptions = NetemOptions {
+    loss: 0.0,
+    burst: 1.0,
+    delay: NET_DELAY,
+    jitter: Duration::ZERO,
+    in_order: true,
+    reorder: 0.0,
+    reorder_by: Duration::from_millis(50),
+    duplicate: 0.0,
+};
+
+/// Somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    Phone(usize),
+    Client(usize),
+}
+
+/// The four ways between a phone and the gateway.
+struct Paths {
+    sip_up: Netem<Datagram>,
+    sip_down: Netem<Datagram>,
+    rtp_up: Netem<Datagram>,
+    rtp_down: Netem<Datagram>,
+}
+
+impl Paths {
+    fn all(&mut self) -> [&mut Netem<Datagram>; 4] {
+        [
+            &mut self.sip_up,
+            &mut self.sip_down,
+            &mut self.rtp_up,
+            &mut self.rtp_down,
+        ]
+    }
+}
+
+pub struct World {
+    pub now: Time,
+    pub seed: u64,
+    rng: Rng,
+    pub gateway: Gateway,
+    phones: Vec<Phone>,
+    paths: Vec<Paths>,
+    pub tcps: Vec<Tcp>,
+    /// Whether the scenario has shown that nothing is left.
+    checked: bool,
+}
+
+/// What a world is made from.
+pub struct Builder {
+    config: Config,
+    shards: usize,
+}
+
+impl Builder {
+    /// Local accounts; each has its name with "-secret" as password.
+    pub fn users(mut self, names: &[&str]) -> Builder {
+        self.config.user = names
+            .iter()
+            .map(|name| User {
+                name: (*name).to_owned(),
+                password: Secret::new(format!("{name}-secret")),
+            })
+            .collect();
+        self
+    }
+
+    pub fn shards(mut self, n: usize) -> Builder {
+        self.shards = n;
+        self
+    }
+
+    pub fn config(mut self, change: impl FnOnce(&mut Config)) -> Builder {
+        change(&mut self.config);
+        self
+    }
+
+    pub fn build(self) -> World {
+        let seed = std::env::var(SEED_VARIABLE).map_or(DEFAULT_SEED, |s| s.parse().unwrap());
+        let mut rng = Rng::new(seed);
+        // Any time but the first: nothing may hang on zero.
+        let now = Time::from_secs(100) + Duration::from_micros(rng.below(1_000_000));
+        World {
+            now,
+            seed,
+            gateway: Gateway::new(&self.config, self.shards, rng.fork(), now),
+            rng,
+            phones: Vec::new(),
+            paths: Vec::new(),
+            tcps: Vec::new(),
+            checked: false,
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!(
+                "at {}: to see this again: {SEED_VARIABLE}={}",
+                self.now, self.seed
+            );
+            for phone in &self.phones {
+                eprintln!("  {}: {:?}", phone.user, phone.told);
+            }
+            eprintln!("  {:?}", self.gateway.population());
+        } else {
+            assert!(self.checked, "a scenario has to end with `ends_clean`");
+        }
+    }
+}
+
+impl World {
+    /// A gateway with one shard and nobody known to it.
+    pub fn builder() -> Builder {
+        let mut config = Config::default();
+        config.sip.domain = DOMAIN.to_owned();
+        config.sip.udp = vec![SocketAddr::new(ADDRESS, 5060)];
+        config.sip.tcp = Vec::new();
+        Builder { config, shards: 1 }
+    }
+
+    /// A phone with that user name. With a password it can show one.
+    pub fn phone(&mut self, user: &str) -> Who {
+        let n = self.phones.len();
+        let mut phone = Phone::new(user, n, self.now, self.rng.fork());
+        phone.credentials = Some(Credentials::new(user, format!("{user}-secret")));
+        self.phones.push(phone);
+        let mut path = || Netem::new(FAIR, self.rng.fork());
+        self.paths.push(Paths {
+            sip_up: path(),
+            sip_down: path(),
+            rtp_up: path(),
+            rtp_down: path(),
+        });
+        Who::Phone(n)
+    }
+
+    /// A phone that has registered.
+    pub fn registered_phone(&mut self, user: &str) -> Who {
+        let who = self.phone(user);
+        let now = self.now;
+        self.at(who).register(now);
+        self.run(ms(200));
+        assert!(self.at(who).was(&Told::Registered));
+        who
+    }
+
+    /// The phone itself.
+    pub fn at(&mut self, who: Who) -> &mut Phone {
+        match who {
+            Who::Phone(n) => &mut self.phones[n],
+            Who::Client(_) => panic!("{who:?} is no phone"),
+        }
+    }
+
+    pub fn dial(&mut self, who: Who, target: &str) {
+        let now = self.now;
+        self.at(who).dial(now, target);
+        self.collect();
+    }
+
+    pub fn hang_up(&mut self, who: Who) {
+        let now = self.now;
+        self.at(who).hang_up(now);
+        self.collect();
+    }
+
+    pub fn reoffer(&mut self, who: Who, direction: sip::sdp::Direction) {
+        let now = self.now;
+        self.at(who).reoffer(now, direction);
+        self.collect();
+    }
+
+    /// Makes the way of a phone's media worse or better, in both directions.
+    pub fn weather(&mut self, who: Who, options: NetemOptions) {
+        let Who::Phone(n) = who else {
+            panic!("{who:?} has no RTP")
+        };
+        self.paths[n].rtp_up.set(options);
+        self.paths[n].rtp_down.set(options);
+    }
+
+    fn voice(&self, who: Who) -> &Voice {
+        match who {
+            Who::Phone(n) => &self.phones[n].voice,
+            Who::Client(_) => unimplemented(),
+        }
+    }
+
+    pub fn ear(&self, who: Who) -> &Ear {
+        match who {
+            Who::Phone(n) => &self.phones[n].ear,
+            Who::Client(_) => unimplemented(),
+        }
+    }
+
+    /// `listener` hears `speaker` now, and nobody else of `all`.
+    #[track_caller]
+    pub fn hears(&self, listener: Who, speaker: Who) {
+        let hz = self.voice(speaker).hz;
+        let ear = self.ear(listener);
+        assert!(
+            ear.hears(self.now, hz),
+            "{listener:?} does not hear {speaker:?}: {:?}",
+            ear.level(self.now, hz)
+        );
+    }
+
+    /// `listener` does not hear `speaker` now.
+    #[track_caller]
+    pub fn hears_nothing_of(&self, listener: Who, speaker: Who) {
+        let hz = self.voice(speaker).hz;
+        let ear = self.ear(listener);
+        assert!(
+            ear.is_deaf_to(self.now, hz),
+            "{listener:?} hears {speaker:?}: {:?}",
+            ear.level(self.now, hz)
+        );
+    }
+
+    #[track_caller]
+    pub fn hear_each_other(&self, a: Who, b: Who) {
+        self.hears(a, b);
+        self.hears(b, a);
+        self.hears_nothing_of(a, a);
+        self.hears_nothing_of(b, b);
+    }
+
+    /// The delays at which `listener` heard the marks of `speaker` since `from`.
+    pub fn marks(&self, speaker: Who, listener: Who, from: Time) -> Vec<Mark> {
+        self.ear(listener).marks(self.voice(speaker), from, self.now)
+    }
+
+    /// The median delay from `speaker` to `listener` since `from`, ms.
+    #[track_caller]
+    pub fn delay(&self, speaker: Who, listener: Who, from: Time) -> f64 {
+        median(&self.marks(speaker, listener, from))
+    }
+
+    /// Lets time pass.
+    pub fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        self.collect();
+        while let Some(at) = self.next().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.step();
+        }
+        self.now = end;
+    }
+
+    fn next(&mut self) -> Option<Time> {
+        let mut at = self.gateway.poll_timeout();
+        for phone in &self.phones {
+            at = base::earliest(at, phone.poll_timeout());
+        }
+        for paths in &mut self.paths {
+            for path in paths.all() {
+                at = base::earliest(at, path.poll_timeout());
+            }
+        }
+        for tcp in &self.tcps {
+            at = base::earliest(at, base::earliest(tcp.up.poll_timeout(), tcp.down.poll_timeout()));
+        }
+        at
+    }
+
+    /// Everything that is due happens.
+    fn step(&mut self) {
+        let now = self.now;
+        for n in 0..self.phones.len() {
+            loop {
+                let paths = &mut self.paths[n];
+                if let Some(datagram) = paths.sip_up.poll(now).or_else(|| paths.rtp_up.poll(now)) {
+                    self.gateway.datagram(now, &datagram, &mut self.tcps);
+                } else if let Some(datagram) = paths.sip_down.poll(now).or_else(|| paths.rtp_down.poll(now)) {
+                    self.phones[n].datagram(now, &datagram);
+                } else {
+                    break;
+                }
+            }
+            if self.phones[n].poll_timeout().is_some_and(|at| at <= now) {
+                self.phones[n].timeout(now);
+            }
+        }
+        self.gateway.sockets(now, &mut self.tcps);
+        if self.gateway.poll_timeout().is_some_and(|at| at <= now) {
+            self.gateway.timeout(now, &mut self.tcps);
+        }
+        self.collect();
+    }
+
+    /// Takes what was said to the network.
+    fn collect(&mut self) {
+        let now = self.now;
+        for (phone, paths) in self.phones.iter_mut().zip(&mut self.paths) {
+            for datagram in phone.outgoing.drain(..) {
+                let path = if datagram.to.port() == 5060 {
+                    &mut paths.sip_up
+                } else {
+                    &mut paths.rtp_up
+                };
+                path.send(now, datagram);
+            }
+        }
+        for datagram in self.gateway.sent.drain(..) {
+            let to = self.phones.iter().position(|p| p.sip.ip() == datagram.to.ip());
+            let Some(n) = to else { continue };
+            let path = if datagram.to.port() == 5060 {
+                &mut self.paths[n].sip_down
+            } else {
+                &mut self.paths[n].rtp_down
+            };
+            path.send(now, datagram);
+        }
+    }
+
+    /// Everybody leaves, all timers run out, and nothing is left in the gateway.
+    #[track_caller]
+    pub fn ends_clean(&mut self) {
+        let now = self.now;
+        for phone in &mut self.phones {
+            assert!(phone.is_idle(), "{} is still in a call", phone.user);
+            phone.unregister(now);
+        }
+        self.run(LINGER);
+        assert_eq!(self.gateway.population(), Population::default());
+        for phone in &self.phones {
+            let left = (phone.endpoint.calls(), phone.endpoint.transactions());
+            assert_eq!(left, (0, 0), "{}", phone.user);
+        }
+        self.checked = true;
+    }
+}
+
+/// The median of delays, ms.
+#[track_caller]
+pub fn median(marks: &[Mark]) -> f64 {
+    assert!(!marks.is_empty(), "nothing was heard");
+    let mut delays: Vec<f64> = marks.iter().map(|m| m.delay.as_secs_f64() * 1e3).collect();
+    delays.sort_by(f64::total_cmp);
+    delays[delays.len() / 2]
+}
+
+fn unimplemented() -> ! {
+    panic!("later")
+}
