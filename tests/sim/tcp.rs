@@ -81,10 +81,6 @@ impl Pipe {
         bytes
     }
 
-    pub fn is_readable(&self) -> bool {
-        !self.received.is_empty()
-    }
-
     /// The writer has no more to say.
     pub fn close(&mut self) {
         self.closed = true;

@@ -82,6 +82,7 @@ pub struct World {
 pub struct Builder {
     config: Config,
     shards: usize,
+    seed: u64,
 }
 
 impl Builder {
@@ -107,8 +108,14 @@ impl Builder {
         self
     }
 
+    /// For scenarios that are run with many seeds; the variable overrides it all the same.
+    pub fn seed(mut self, seed: u64) -> Builder {
+        self.seed = seed;
+        self
+    }
+
     pub fn build(self) -> World {
-        let seed = std::env::var(SEED_VARIABLE).map_or(DEFAULT_SEED, |s| s.parse().unwrap());
+        let seed = std::env::var(SEED_VARIABLE).map_or(self.seed, |s| s.parse().unwrap());
         let mut rng = Rng::new(seed);
         // Any time but the first: nothing may hang on zero.
         let now = Time::from_secs(100) + Duration::from_micros(rng.below(1_000_000));
@@ -149,7 +156,11 @@ impl World {
         config.sip.domain = DOMAIN.to_owned();
         config.sip.udp = vec![SocketAddr::new(ADDRESS, 5060)];
         config.sip.tcp = Vec::new();
-        Builder { config, shards: 1 }
+        Builder {
+            config,
+            shards: 1,
+            seed: DEFAULT_SEED,
+        }
     }
 
     /// A phone with that user name. With a password it can show one.
@@ -211,6 +222,34 @@ impl World {
         };
         self.paths[n].rtp_up.set(options);
         self.paths[n].rtp_down.set(options);
+    }
+
+    /// The same for its signalling.
+    pub fn signalling_weather(&mut self, who: Who, options: NetemOptions) {
+        let Who::Phone(n) = who else {
+            panic!("{who:?} has no SIP")
+        };
+        self.paths[n].sip_up.set(options);
+        self.paths[n].sip_down.set(options);
+    }
+
+    /// Gives somebody a sound card that is that much too fast, parts per million.
+    pub fn set_clock(&mut self, who: Who, ppm: i64) {
+        let now = self.now;
+        match who {
+            Who::Phone(n) => self.phones[n].voice.set_clock(now, ppm),
+            Who::Client(_) => unimplemented(),
+        }
+    }
+
+    pub fn drain(&mut self) {
+        self.gateway.drain(self.now, &mut self.tcps);
+        self.collect();
+    }
+
+    pub fn hang_up_all(&mut self) {
+        self.gateway.hang_up_all(self.now, &mut self.tcps);
+        self.collect();
     }
 
     fn voice(&self, who: Who) -> &Voice {

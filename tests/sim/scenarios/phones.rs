@@ -51,6 +51,23 @@ fn registered_phones_hear_each_other_and_either_hangs_up() {
 }
 
 #[test]
+fn phones_need_no_account_where_the_door_is_open() {
+    let open = |c: &mut flashgate::config::Config| {
+        c.sip.registration = flashgate::config::Access::Open;
+        c.sip.inbound = flashgate::config::Access::Open;
+    };
+    let mut w = World::builder().config(open).build();
+    let alice = w.registered_phone("alice");
+    let bob = w.registered_phone("bob");
+    w.dial(alice, "bob");
+    w.run(secs(3));
+    w.hear_each_other(alice, bob);
+    w.hang_up(bob);
+    w.run(ms(100));
+    w.ends_clean();
+}
+
+#[test]
 fn a_wrong_password_registers_nobody_and_calls_nobody() {
     let mut w = World::builder().users(&["alice", "bob"]).build();
     let bob = w.registered_phone("bob");

@@ -1,0 +1,27 @@
+//! Sound cards that run too fast or too slow.
+
+use crate::world::{World, ms, secs};
+
+#[test]
+fn ten_minutes_of_a_drifting_phone_add_no_delay() {
+    for ppm in [100, -100] {
+        let mut w = World::builder().users(&["alice", "bob"]).build();
+        let alice = w.phone("alice");
+        let bob = w.registered_phone("bob");
+        w.set_clock(alice, ppm);
+        w.dial(alice, "bob");
+        w.run(secs(3));
+        let begin = w.now;
+        w.run(secs(5));
+        let first = w.delay(alice, bob, begin);
+        w.run(secs(590));
+        let end = w.now;
+        w.run(secs(5));
+        let last = w.delay(alice, bob, end);
+        eprintln!("phone at {ppm} ppm: {first:.1} ms at first, {last:.1} ms after ten minutes");
+        assert!((last - first).abs() < 20.0);
+        w.hang_up(alice);
+        w.run(ms(100));
+        w.ends_clean();
+    }
+}
