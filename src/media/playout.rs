@@ -66,8 +66,8 @@ pub struct Playout {
     running: bool,
     /// Slots since there was more than enough, for patience.
     excess_for: u32,
-    /// Slots since speech was last shortened.
-    since_cut: u32,
+    /// How much longer speech passes whole since it was last shortened, ticks.
+    rest: u32,
     last_push: Option<Time>,
     stats: PlayoutStats,
 }
@@ -87,7 +87,7 @@ impl Playout {
             window: DepthWindow::new(),
             running: false,
             excess_for: 0,
-            since_cut: params::DROP_EVERY,
+            rest: 0,
             last_push: None,
             stats: PlayoutStats::default(),
         }
@@ -209,8 +209,8 @@ impl Playout {
 
     /// Removes standing delay.
     fn shorten(&mut self) {
-        self.since_cut = self.since_cut.saturating_add(1);
         let slot = self.slot_ticks;
+        self.rest = self.rest.saturating_sub(slot);
         let Some(least) = self
             .window
             .least()
@@ -240,28 +240,24 @@ impl Playout {
     }
 
     fn compress(&mut self, rush: bool) -> u32 {
-        let every = match (self.pipe.can_compress(), rush) {
-            (true, false) => params::COMPRESS_EVERY,
-            (true, true) => 1,
-            (false, false) => params::DROP_EVERY,
-            (false, true) => params::DROP_EVERY_RUSH,
-        };
-        if self.since_cut < every {
+        if self.rest > 0 {
             return 0;
         }
-        let removed = if self.pipe.can_compress() {
+        if self.pipe.can_compress() {
+            let share = if rush { params::COMPRESS_SHARE_RUSH } else { params::COMPRESS_SHARE };
             let removed = self.pipe.compress_one();
             self.stats.compressed_ticks += u64::from(removed);
+            self.rest = removed.saturating_mul(share);
             removed
         } else {
+            let every = if rush { params::DROP_EVERY_RUSH } else { params::DROP_EVERY };
             let removed = self.pipe.drop_front(self.slot_ticks);
             self.stats.dropped_ticks += u64::from(removed);
+            if removed > 0 {
+                self.rest = self.slot_ticks * every;
+            }
             removed
-        };
-        if removed > 0 {
-            self.since_cut = 0;
         }
-        removed
     }
 }
 
