@@ -7,6 +7,7 @@
 
 mod command;
 mod driver;
+mod fresh;
 mod leg;
 mod outbox;
 mod play;

@@ -9,6 +9,7 @@ use media::Pipe;
 use rtmp::server::Connection;
 
 use super::command::FrameKind;
+use super::fresh::Freshness;
 use super::settings::Settings;
 
 /// Largest FLV audio message we make.
@@ -26,6 +27,8 @@ pub(super) struct PlayLeg {
     /// Nothing is sent before the exchange accepted the stream.
     pub(super) accepted: bool,
     pipe: Option<Box<Pipe>>,
+    /// For sources that come at the pace of another client's network.
+    fresh: Freshness,
     /// RTMP time is the source's media time plus this, so that it goes on when the source changes.
     offset: Option<u32>,
     /// RTMP time of the last message, ms.
@@ -46,6 +49,7 @@ impl PlayLeg {
             announced,
             accepted: false,
             pipe: None,
+            fresh: Freshness::default(),
             offset: None,
             last_ms: 0,
         }
@@ -55,6 +59,7 @@ impl PlayLeg {
     pub(super) fn new_source(&mut self, _now: Time) {
         self.offset = None;
         self.pipe = None;
+        self.fresh = Freshness::default();
     }
 
     /// Gives a frame of a source to the client.
@@ -63,6 +68,9 @@ impl PlayLeg {
             return;
         }
         match kind {
+            FrameKind::Audio {
+                time, bursty: true, ..
+            } if !self.fresh.admits(now, time) => {}
             FrameKind::Audio { codec, time, .. } => {
                 if self.pipe.as_ref().is_none_or(|pipe| pipe.from() != codec) {
                     let to = pick_flash(&self.announced, codec);
