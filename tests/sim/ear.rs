@@ -48,10 +48,18 @@ pub struct Ear {
     pieces: Vec<Piece>,
     /// Plays what it gets back to back, as a player without a clock does; else everything is heard when it
     /// comes.
-    pub back_to_back: bool,
+    back_to_back: bool,
 }
 
 impl Ear {
+    /// The ear of a player without a clock.
+    pub fn back_to_back() -> Ear {
+        Ear {
+            back_to_back: true,
+            ..Ear::default()
+        }
+    }
+
     /// Audio that came at `now`.
     pub fn hear(&mut self, now: Time, rate: u32, pcm: &[i16]) {
         let played = self.pieces.last().map_or(Time::ZERO, Piece::end);
@@ -63,23 +71,6 @@ impl Ear {
             len: pcm.len(),
         });
         self.pcm.extend_from_slice(pcm);
-    }
-
-    /// The longest silence (nothing to play) between two times.
-    pub fn longest_gap(&self, from: Time, to: Time) -> Duration {
-        let mut last = from;
-        let mut longest = Duration::ZERO;
-        for piece in self.pieces.iter().filter(|p| p.end() > from && p.at < to) {
-            longest = longest.max(piece.at.since(last));
-            last = last.max(piece.end());
-        }
-        longest.max(to.since(last))
-    }
-
-    /// How much audio was heard between two times.
-    pub fn amount(&self, from: Time, to: Time) -> Duration {
-        let pieces = self.pieces.iter().filter(|p| p.at >= from && p.at < to);
-        pieces.map(|p| samples(p.len, p.rate)).sum()
     }
 
     /// The level of a tone in what was heard last, dBov; `None` when next to nothing was heard.
@@ -205,10 +196,7 @@ mod tests {
     fn a_fast_sound_card_drifts_against_the_world() {
         let mut voice = Voice::new(0, Time::ZERO);
         voice.set_clock(Time::ZERO, 100);
-        let mut ear = Ear {
-            back_to_back: true,
-            ..Ear::default()
-        };
+        let mut ear = Ear::back_to_back();
         for _ in 0..3_001 {
             let at = voice.due();
             let pcm = voice.speak(8_000);

@@ -73,6 +73,8 @@ pub struct Gateway {
     pub sent: VecDeque<Datagram>,
     /// The last call has ended after a drain.
     pub drained: bool,
+    /// The most bytes that ever waited for one client's socket.
+    pub most_pending: usize,
 }
 
 impl Gateway {
@@ -106,6 +108,7 @@ impl Gateway {
             next_session: 0,
             sent: VecDeque::new(),
             drained: false,
+            most_pending: 0,
             rng,
         }
     }
@@ -376,6 +379,7 @@ impl Gateway {
                     return;
                 }
             }
+            self.most_pending = self.most_pending.max(session.pending.len());
             let taken = down.write(now, &session.pending[session.written..]);
             session.written += taken;
             if taken == 0 {

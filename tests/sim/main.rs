@@ -10,8 +10,8 @@
     unreachable_pub,
     reason = "a test binary exports nothing: what scenarios use is marked all the same"
 )]
-#![expect(dead_code, reason = "what RTMP clients need stands here before they do")]
 
+mod client;
 mod ear;
 mod gateway;
 mod phone;

@@ -475,7 +475,7 @@ impl Phone {
         let mut call = self.new_call(handle, local, true);
         if let Some(body) = offer {
             let offer = sdp::Session::parse(&body.data).unwrap();
-            match sdp::answer(&offer, &call.local, &self.capabilities(), Prefer::Ours) {
+            match sdp::answer(&offer, &call.local, &self.capabilities(), Prefer::Theirs) {
                 Ok(answer) => {
                     call.described = Some(answer.session);
                     call.agreed = Some(answer.agreed);
@@ -517,7 +517,7 @@ impl Phone {
         }
         // We offered nothing: this is the offer.
         let offer = sdp::Session::parse(&body.unwrap().data).unwrap();
-        let answer = sdp::answer(&offer, &call.local, &capabilities, Prefer::Ours).unwrap();
+        let answer = sdp::answer(&offer, &call.local, &capabilities, Prefer::Theirs).unwrap();
         let body = Body::sdp(answer.session.to_bytes());
         call.described = Some(answer.session);
         call.agreed = Some(answer.agreed);
@@ -541,7 +541,7 @@ impl Phone {
             return;
         };
         let offer = sdp::Session::parse(&body.data).unwrap();
-        let answer = sdp::answer(&offer, &call.local, &capabilities, Prefer::Ours).unwrap();
+        let answer = sdp::answer(&offer, &call.local, &capabilities, Prefer::Theirs).unwrap();
         let direction = answer.agreed.direction;
         let session = match &call.described {
             Some(before) => answer.session.follow(before),

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use base::{Rng, Time};
-use flashgate::config::{Config, Secret, User};
+use flashgate::config::{Access, Config, Secret, User};
 use media::netem::{Netem, NetemOptions};
 use sip::auth::Credentials;
 
+use crate::client::Client;
 use crate::ear::{Ear, Mark};
 use crate::gateway::{ADDRESS, DOMAIN, Datagram, Gateway, LINGER, Population};
 use crate::phone::{Phone, Told};
@@ -73,6 +74,7 @@ pub struct World {
     pub gateway: Gateway,
     phones: Vec<Phone>,
     paths: Vec<Paths>,
+    clients: Vec<Client>,
     pub tcps: Vec<Tcp>,
     /// Whether the scenario has shown that nothing is left.
     checked: bool,
@@ -126,6 +128,7 @@ impl Builder {
             rng,
             phones: Vec::new(),
             paths: Vec::new(),
+            clients: Vec::new(),
             tcps: Vec::new(),
             checked: false,
         }
@@ -142,6 +145,9 @@ impl Drop for World {
             for phone in &self.phones {
                 eprintln!("  {}: {:?}", phone.user, phone.told);
             }
+            for (n, client) in self.clients.iter().enumerate() {
+                eprintln!("  client {n}: {:?}", client.told);
+            }
             eprintln!("  {:?}", self.gateway.population());
         } else {
             assert!(self.checked, "a scenario has to end with `ends_clean`");
@@ -156,6 +162,8 @@ impl World {
         config.sip.domain = DOMAIN.to_owned();
         config.sip.udp = vec![SocketAddr::new(ADDRESS, 5060)];
         config.sip.tcp = Vec::new();
+        // Clients need no account, unless a scenario is about that.
+        config.rtmp.access = Access::Open;
         Builder {
             config,
             shards: 1,
@@ -195,6 +203,70 @@ impl World {
             Who::Phone(n) => &mut self.phones[n],
             Who::Client(_) => panic!("{who:?} is no phone"),
         }
+    }
+
+    /// A client from an address of its own.
+    pub fn client(&mut self) -> Who {
+        let n = self.clients.len() as u8;
+        self.client_from(SocketAddr::from(([192, 0, 2, 100 + n], 50_000)))
+    }
+
+    /// One more program on the machine of `who`.
+    pub fn client_beside(&mut self, who: Who) -> Who {
+        let Who::Client(n) = who else {
+            panic!("{who:?} is no client")
+        };
+        let mut address = self.clients[n].address;
+        address.set_port(address.port() + 1);
+        self.client_from(address)
+    }
+
+    fn client_from(&mut self, address: SocketAddr) -> Who {
+        let n = self.clients.len();
+        let tcp = self.tcps.len();
+        self.tcps.push(Tcp::new(NET_DELAY));
+        // Voices of clients come after those of the first phones.
+        let client = Client::new(n + 4, address, tcp, self.now, self.rng.fork());
+        self.clients.push(client);
+        self.gateway.accept(self.now, address, tcp, &mut self.tcps);
+        Who::Client(n)
+    }
+
+    /// The client itself.
+    pub fn on(&mut self, who: Who) -> &mut Client {
+        match who {
+            Who::Client(n) => &mut self.clients[n],
+            Who::Phone(_) => panic!("{who:?} is no client"),
+        }
+    }
+
+    /// A client publishes and plays `call/TARGET`: a call both ways.
+    pub fn call(&mut self, who: Who, target: &str) {
+        self.on(who).connect("call", true, Some(target), Some(target));
+        self.run(Duration::ZERO);
+    }
+
+    /// The connection of a client.
+    pub fn tcp(&mut self, who: Who) -> &mut Tcp {
+        let tcp = self.on(who).tcp;
+        &mut self.tcps[tcp]
+    }
+
+    /// A client ends its connection in order.
+    pub fn leave(&mut self, who: Who) {
+        let now = self.now;
+        self.on(who).leave(now);
+        self.run(Duration::ZERO);
+    }
+
+    /// A client's program is killed.
+    pub fn kill(&mut self, who: Who) {
+        let Who::Client(n) = who else {
+            panic!("{who:?} is no client")
+        };
+        let client = &mut self.clients[n];
+        client.die(&mut self.tcps[client.tcp]);
+        self.run(Duration::ZERO);
     }
 
     pub fn dial(&mut self, who: Who, target: &str) {
@@ -238,7 +310,7 @@ impl World {
         let now = self.now;
         match who {
             Who::Phone(n) => self.phones[n].voice.set_clock(now, ppm),
-            Who::Client(_) => unimplemented(),
+            Who::Client(n) => self.clients[n].voice.set_clock(now, ppm),
         }
     }
 
@@ -255,14 +327,14 @@ impl World {
     fn voice(&self, who: Who) -> &Voice {
         match who {
             Who::Phone(n) => &self.phones[n].voice,
-            Who::Client(_) => unimplemented(),
+            Who::Client(n) => &self.clients[n].voice,
         }
     }
 
     pub fn ear(&self, who: Who) -> &Ear {
         match who {
             Who::Phone(n) => &self.phones[n].ear,
-            Who::Client(_) => unimplemented(),
+            Who::Client(n) => &self.clients[n].ear,
         }
     }
 
@@ -312,7 +384,7 @@ impl World {
     /// Lets time pass.
     pub fn run(&mut self, time: Duration) {
         let end = self.now + time;
-        self.collect();
+        self.step();
         while let Some(at) = self.next().filter(|at| *at <= end) {
             self.now = self.now.max(at);
             self.step();
@@ -324,6 +396,9 @@ impl World {
         let mut at = self.gateway.poll_timeout();
         for phone in &self.phones {
             at = base::earliest(at, phone.poll_timeout());
+        }
+        for client in &self.clients {
+            at = base::earliest(at, client.poll_timeout(self.now));
         }
         for paths in &mut self.paths {
             for path in paths.all() {
@@ -353,6 +428,16 @@ impl World {
             if self.phones[n].poll_timeout().is_some_and(|at| at <= now) {
                 self.phones[n].timeout(now);
             }
+        }
+        for tcp in &mut self.tcps {
+            tcp.up.run(now);
+            tcp.down.run(now);
+        }
+        for client in &mut self.clients {
+            if client.poll_timeout(now).is_some_and(|at| at <= now) {
+                client.timeout(now);
+            }
+            client.sockets(now, &mut self.tcps[client.tcp]);
         }
         self.gateway.sockets(now, &mut self.tcps);
         if self.gateway.poll_timeout().is_some_and(|at| at <= now) {
@@ -394,6 +479,11 @@ impl World {
             assert!(phone.is_idle(), "{} is still in a call", phone.user);
             phone.unregister(now);
         }
+        for client in &mut self.clients {
+            if !client.gone {
+                client.leave(now);
+            }
+        }
         self.run(LINGER);
         assert_eq!(self.gateway.population(), Population::default());
         for phone in &self.phones {
@@ -411,8 +501,4 @@ pub fn median(marks: &[Mark]) -> f64 {
     let mut delays: Vec<f64> = marks.iter().map(|m| m.delay.as_secs_f64() * 1e3).collect();
     delays.sort_by(f64::total_cmp);
     delays[delays.len() / 2]
-}
-
-fn unimplemented() -> ! {
-    panic!("later")
 }

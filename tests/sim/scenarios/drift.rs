@@ -1,5 +1,7 @@
 //! Sound cards that run too fast or too slow.
 
+use codecs::CodecId;
+
 use crate::world::{World, ms, secs};
 
 #[test]
@@ -22,6 +24,34 @@ fn ten_minutes_of_a_drifting_phone_add_no_delay() {
         assert!((last - first).abs() < 20.0);
         w.hang_up(alice);
         w.run(ms(100));
+        w.ends_clean();
+    }
+}
+
+#[test]
+fn ten_minutes_of_a_drifting_client_add_no_delay() {
+    for ppm in [100, -100] {
+        let mut w = World::builder().users(&["bob"]).build();
+        let bob = w.registered_phone("bob");
+        let flash = w.client();
+        w.on(flash).codec = CodecId::Pcmu;
+        w.set_clock(flash, ppm);
+        w.call(flash, "bob");
+        w.run(secs(3));
+        let begin = w.now;
+        w.run(secs(5));
+        let first = (w.delay(flash, bob, begin), w.delay(bob, flash, begin));
+        w.run(secs(590));
+        let end = w.now;
+        w.run(secs(5));
+        let last = (w.delay(flash, bob, end), w.delay(bob, flash, end));
+        let worst = w.marks(flash, bob, begin).iter().map(|m| m.delay).max().unwrap();
+        eprintln!(
+            "client at {ppm} ppm: {first:.1?} ms at first, {last:.1?} ms after ten minutes, at most {worst:?}"
+        );
+        assert!((last.0 - first.0).abs() < 20.0 && (last.1 - first.1).abs() < 20.0);
+        w.leave(flash);
+        w.run(ms(200));
         w.ends_clean();
     }
 }

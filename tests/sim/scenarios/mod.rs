@@ -3,6 +3,9 @@
 mod delay;
 mod drain;
 mod drift;
+mod live;
 mod network;
 mod offers;
 mod phones;
+mod stall;
+mod streams;

@@ -106,7 +106,7 @@ fn phones_with_a_codec_in_common_use_it_and_others_are_transcoded() {
 fn parties_without_a_codec_of_ours_are_told() {
     let mut w = World::builder()
         .users(&["alice"])
-        .config(|c| c.media.codecs = vec![flashgate::config::Codec::Pcmu])
+        .config(|c| c.media.codecs = vec![CodecId::Pcmu])
         .build();
     let alice = w.phone("alice");
     w.at(alice).codecs = vec![CodecId::SpeexWb];

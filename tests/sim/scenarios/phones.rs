@@ -52,11 +52,11 @@ fn registered_phones_hear_each_other_and_either_hangs_up() {
 
 #[test]
 fn phones_need_no_account_where_the_door_is_open() {
-    let open = |c: &mut flashgate::config::Config| {
+    let doors = |c: &mut flashgate::config::Config| {
         c.sip.registration = flashgate::config::Access::Open;
         c.sip.inbound = flashgate::config::Access::Open;
     };
-    let mut w = World::builder().config(open).build();
+    let mut w = World::builder().config(doors).build();
     let alice = w.registered_phone("alice");
     let bob = w.registered_phone("bob");
     w.dial(alice, "bob");
