@@ -244,13 +244,21 @@ impl Playout {
             return 0;
         }
         if self.pipe.can_compress() {
-            let share = if rush { params::COMPRESS_SHARE_RUSH } else { params::COMPRESS_SHARE };
+            let share = if rush {
+                params::COMPRESS_SHARE_RUSH
+            } else {
+                params::COMPRESS_SHARE
+            };
             let removed = self.pipe.compress_one();
             self.stats.compressed_ticks += u64::from(removed);
             self.rest = removed.saturating_mul(share);
             removed
         } else {
-            let every = if rush { params::DROP_EVERY_RUSH } else { params::DROP_EVERY };
+            let every = if rush {
+                params::DROP_EVERY_RUSH
+            } else {
+                params::DROP_EVERY
+            };
             let removed = self.pipe.drop_front(self.slot_ticks);
             self.stats.dropped_ticks += u64::from(removed);
             if removed > 0 {

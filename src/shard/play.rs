@@ -116,7 +116,9 @@ impl PlayLeg {
         let mut message = [0u8; MESSAGE];
         while let Some(pipe) = &mut self.pipe {
             let silent = pipe.is_silent_front();
-            let Some(tag) = flv_tag(pipe.to()) else { return };
+            let Some(tag) = codecs::codec(pipe.to()).flv_tag() else {
+                return;
+            };
             let Some(frame) = pipe.next_frame(&mut message) else {
                 return;
             };
@@ -142,9 +144,4 @@ impl PlayLeg {
         }
         self.last_ms
     }
-}
-
-/// The FLV tag byte of a codec: format, nominal rate, 16 bit, mono (Speex: 0xB2, as Flash sends it).
-pub(super) fn flv_tag(codec: CodecId) -> Option<u8> {
-    codecs::codec(codec).flv.map(|format| format << 4 | 0b0010)
 }

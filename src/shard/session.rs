@@ -328,7 +328,7 @@ impl Shard {
         if body.is_empty() {
             return;
         }
-        let codec = codecs::by_flv(tag >> 4);
+        let codec = codecs::by_flv_tag(*tag);
         let Some(MediaLeg {
             kind: Kind::Publish(publish),
             ..

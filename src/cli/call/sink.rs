@@ -68,7 +68,7 @@ impl Sink {
         let Some((first, payload)) = tag.split_first() else {
             return Ok(());
         };
-        let Some(id) = codecs::by_flv(first >> 4) else {
+        let Some(id) = codecs::by_flv_tag(*first) else {
             self.received.frame(now, timestamp, 20);
             return Ok(());
         };
