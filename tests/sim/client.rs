@@ -236,7 +236,7 @@ impl Client {
                 Some(Event::Audio {
                     timestamp, payload, ..
                 }) => {
-                    let codec = codecs::by_flv(payload[0] >> 4).unwrap();
+                    let codec = codecs::by_flv_tag(payload[0]).unwrap();
                     let body = &payload[1..];
                     self.timestamps.push(timestamp);
                     self.heard_codec = Some(codec);

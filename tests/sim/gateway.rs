@@ -153,7 +153,7 @@ impl Gateway {
             let port = datagram.to.port();
             let owner = self.legs.iter().find(|(_, (_, rtp))| *rtp == port & !1);
             let Some((&leg, &(shard, _))) = owner else { return };
-            if port % 2 == 0 {
+            if port.is_multiple_of(2) {
                 self.shards[shard].handle_rtp(now, leg, datagram.from, &datagram.bytes);
             } else {
                 self.shards[shard].handle_rtcp(now, leg, datagram.from, &datagram.bytes);

@@ -433,11 +433,10 @@ impl Phone {
                 self.call = None;
                 self.tell(now, Told::Failed(status));
             }
-            Event::Confirmed { call, body } if self.is_current(call) => {
-                if let Some(body) = body {
-                    self.take_answer(&body);
-                }
-            }
+            Event::Confirmed {
+                call,
+                body: Some(body),
+            } if self.is_current(call) => self.take_answer(&body),
             Event::Reoffer { call, body } if self.is_current(call) => self.reoffered(now, call, body),
             Event::ReofferResult { call, status, body } if self.is_current(call) => {
                 self.tell(now, Told::Change(status));

@@ -85,7 +85,7 @@ fn replay(text: &str) -> String {
 
 fn check(name: &str) {
     let path = format!("{}/../../tests/wire/rtmp/{name}.txt", env!("CARGO_MANIFEST_DIR"));
-    let expected = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+    let expected = std::fs::read_to_string(&path).expect(&path);
     let got = replay(&expected);
     for (i, (a, b)) in expected.lines().zip(got.lines()).enumerate() {
         assert_eq!(a, b, "{name}, line {}", i + 1);

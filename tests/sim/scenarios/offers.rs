@@ -79,7 +79,9 @@ fn early_media_is_heard_before_the_answer() {
 #[test]
 fn phones_with_a_codec_in_common_use_it_and_others_are_transcoded() {
     use CodecId::{Pcma, Pcmu, SpeexNb, SpeexWb};
-    let cases: [(&[CodecId], &[CodecId], (CodecId, CodecId)); 4] = [
+    // Offered, had by the other, spoken on either side.
+    type Case<'a> = (&'a [CodecId], &'a [CodecId], (CodecId, CodecId));
+    let cases: [Case<'_>; 4] = [
         (&[Pcmu, Pcma], &[Pcma], (Pcma, Pcma)),
         (&[SpeexWb], &[SpeexWb, Pcmu], (SpeexWb, SpeexWb)),
         (&[SpeexWb], &[Pcmu], (SpeexWb, Pcmu)),
