@@ -34,10 +34,11 @@ def caller(scenario, args=("-s", "echo"), users=(), name=None, seconds=60, **env
 
 
 for _scenario in ("uac_basic", "uac_pcap", "uac_hold_resume", "uac_info_dtmf", "uac_info_dtmf_plain", "uac_options",
-                  "uac_retransmit", "uac_refresh_reinvite", "uac_refresh_update", "uac_timer_too_small", "uac_prack", "bad_require", "bad_method", "bad_content_type", "bad_sdp",
-                  "bad_version", "bad_scheme", "bad_max_forwards", "bad_dialog", "bad_cancel"):
+                  "uac_retransmit", "uac_refresh_reinvite", "uac_refresh_update", "uac_timer_too_small", "uac_prack",
+                  "bad_require", "bad_method", "bad_content_type", "bad_sdp", "bad_version",
+                  "bad_scheme", "bad_max_forwards", "bad_dialog", "bad_cancel"):
     caller(_scenario)
-caller("uac_refresh_by_peer", seconds=100)
+caller("uac_refresh_by_peer", seconds=100, LIMIT=80)
 caller("uac_basic", name="uac_basic_tcp", TRANSPORT="t1")
 caller("uac_basic", name="uac_basic_ipv6", ADDR="[::1]", REMOTE="[::1]")
 caller("uac_basic", name="uac_basic_ipv6_tcp", ADDR="[::1]", REMOTE="[::1]", TRANSPORT="t1")
@@ -138,7 +139,7 @@ called("uas_early_media", HOLD=2000, seconds=5)
 called("uas_early_media_prack", HOLD=2000, seconds=5)
 called("uas_hold_resume", seconds=4)
 called("uas_refresh_update", seconds=4)
-called("uas_refresh_by_peer", seconds=52)
+called("uas_refresh_by_peer", seconds=52, LIMIT=80)
 called("uas_401", args=AUTH, trunk=True)
 called("uas_407", args=AUTH, trunk=True)
 
