@@ -4,6 +4,7 @@
 //! sends after its handshake, a message a line, `E` an event the owner of the server gets, `S` what the server
 //! answers. The owner here accepts everything. Only time is made: 20 ms a line.
 
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
 use std::time::Duration;
 
 use base::{Rng, Time};
