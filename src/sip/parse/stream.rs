@@ -30,6 +30,8 @@ pub struct StreamParser {
     used: usize,
     /// Where the search for the end of the head goes on, from `used`.
     searched: usize,
+    /// Bytes of the message at the front, once its head was read; 0 before.
+    need: usize,
     /// A line break was just reported; a second one makes a ping.
     broke: bool,
     /// Framing is lost.
@@ -49,6 +51,7 @@ impl StreamParser {
             buffer: Vec::new(),
             used: 0,
             searched: 0,
+            need: 0,
             broke: false,
             dead: false,
             max,
@@ -86,6 +89,10 @@ impl StreamParser {
             return Ok(None);
         }
         let rest = self.buffer.get(self.used..).unwrap_or_default();
+        if rest.len() < self.need {
+            // The head need not be read again for each piece of the body.
+            return Ok(None);
+        }
         let broken = match rest {
             [] | [b'\r'] => return Ok(None),
             [b'\r', b'\n', ..] => 2,
@@ -120,11 +127,13 @@ impl StreamParser {
         }
         let Some(body) = rest.get(body_at..total) else {
             self.searched = end;
+            self.need = total;
             return Ok(None);
         };
         let result = head.finish(body);
         self.used += total;
         self.searched = 0;
+        self.need = 0;
         result.map(|m| Some(Frame::Message(m)))
     }
 
