@@ -26,4 +26,4 @@ pub mod vad;
 
 pub use codec::{Decoder, Encoder, EncoderOptions, decoder, encoder};
 pub use error::Error;
-pub use table::{Codec, CodecId, TABLE, by_flv_tag, by_rtp, by_static_pt, codec};
+pub use table::{Codec, CodecId, Framing, TABLE, by_flv_tag, by_rtp, by_static_pt, codec};

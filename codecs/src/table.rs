@@ -34,6 +34,17 @@ pub enum CodecId {
     Opus,
 }
 
+/// How payloads of a codec may be cut and joined without decoding them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// Each sample stands for itself, one or two bytes: cut anywhere between samples.
+    Samples,
+    /// A Speex bit stream: [`crate::speex::split`].
+    Speex,
+    /// Not at all here: a payload depends on those before it, or is one unit.
+    Opaque,
+}
+
 /// One row of [`TABLE`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Codec {
@@ -55,6 +66,8 @@ pub struct Codec {
     pub channels: u8,
     /// Samples in one native frame; 0 = any number, see [`Codec::frame`].
     pub frame_samples: usize,
+    /// How payloads may be cut without decoding.
+    pub framing: Framing,
     /// FLV sound format, the high nibble of the audio tag, if FLV has one.
     pub flv: Option<u8>,
     /// Rate bits of the FLV audio tag (0 = 5.5 kHz or not applicable, 1 = 11, 2 = 22, 3 = 44). They tell codecs of
@@ -114,6 +127,7 @@ const ROW: Codec = Codec {
     sample_rate: 8_000,
     channels: 1,
     frame_samples: 0,
+    framing: Framing::Samples,
     flv: None,
     flv_rate: 0,
     silence: &[],
@@ -129,6 +143,7 @@ const fn nelly(rate: u32) -> Codec {
         rtp_clock: rate,
         sample_rate: rate,
         frame_samples: crate::nelly::BLOCK_SAMPLES,
+        framing: Framing::Opaque,
         flv: Some(6),
         silence: &crate::nelly::SILENCE,
         max_frame_bytes: crate::nelly::BLOCK_BYTES,
@@ -161,6 +176,7 @@ pub const TABLE: &[Codec] = &[
         label: "speex-nb",
         rtp_name: "speex",
         frame_samples: 160,
+        framing: Framing::Speex,
         silence: &crate::speex::SILENCE_NARROW,
         max_frame_bytes: crate::speex::FrameMode::Narrow.max_frame_bytes(),
         cost_us: (46, 7),
@@ -173,6 +189,7 @@ pub const TABLE: &[Codec] = &[
         rtp_clock: 16_000,
         sample_rate: 16_000,
         frame_samples: 320,
+        framing: Framing::Speex,
         flv: Some(11),
         silence: &crate::speex::SILENCE_WIDE,
         max_frame_bytes: crate::speex::MAX_FRAME_BYTES,
@@ -240,6 +257,7 @@ pub const TABLE: &[Codec] = &[
         // RFC 3551 §4.5.2: 8,000 for historical reasons.
         rtp_clock: 8_000,
         sample_rate: 16_000,
+        framing: Framing::Opaque,
         silence: &crate::g722::SILENCE,
         max_frame_bytes: 160,
         cost_us: (12, 8),
@@ -253,6 +271,7 @@ pub const TABLE: &[Codec] = &[
         rtp_channels: 2,
         sample_rate: 48_000,
         frame_samples: 960,
+        framing: Framing::Opaque,
         silence: &crate::opus::SILENCE,
         max_frame_bytes: crate::opus::MAX_FRAME_BYTES,
         cost_us: (100, 31),

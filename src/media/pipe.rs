@@ -8,7 +8,7 @@
 
 use crate::{Error, MediaTime};
 use bytes::Bytes;
-use codecs::{CodecId, EncoderOptions, codec};
+use codecs::{CodecId, EncoderOptions, Framing, codec};
 use coded::Coded;
 use frames::Frames;
 
@@ -94,9 +94,9 @@ impl Pipe {
     pub fn plan(from: CodecId, to: CodecId, options: &PipeOptions) -> Result<Pipe, Error> {
         let target = codec(to);
         let buffer_ms = options.buffer_ms.clamp(40, 1000);
-        let (kind, cost_us) = if from == to && target.frame_samples == 0 {
+        let (kind, cost_us) = if from == to && target.framing == Framing::Samples {
             (Kind::Bytes(Bytes::new(to, buffer_ms)?), 1)
-        } else if from == to {
+        } else if from == to && target.framing == Framing::Speex {
             (Kind::Frames(Frames::new(to, buffer_ms)), 1)
         } else {
             let coded = Coded::new(from, to, options, buffer_ms)?;
