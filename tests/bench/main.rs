@@ -83,6 +83,7 @@ pub struct Steady {
     /// Round trip as the caller measured it in the audio: mean and 95th percentile, in ms.
     pub round_trip: Option<(f64, f64)>,
     pub lost: u64,
+    pub received: u64,
     pub failed: u64,
 }
 
@@ -224,7 +225,7 @@ impl Gateway {
         let last = Reading::now();
         let report = finish(caller);
         // Everything of these calls is gone before the next begin.
-        rest(Duration::from_secs(1));
+        rest(Duration::from_secs(3));
 
         let call_seconds = f64::from(calls) * window.as_secs_f64();
         // 50 packets a second each way.
@@ -240,6 +241,7 @@ impl Gateway {
             resident: (last.resident as f64 - before.resident as f64) / f64::from(calls),
             round_trip: spread(&report["round_trip_ms"]),
             lost: report["frames_lost"].as_u64().unwrap_or(0),
+            received: report["frames_received"].as_u64().unwrap_or(0),
             failed: report["failed"].as_u64().unwrap_or(u64::from(calls)),
         }
     }
