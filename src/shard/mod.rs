@@ -5,6 +5,7 @@
 //! virtual time. An audio packet crosses no thread between a client's connection and an RTP socket of the
 //! same shard.
 
+mod backlog;
 mod command;
 mod driver;
 mod fresh;

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use base::{SessionId, Time};
 use call::pick_flash;
 use codecs::CodecId;
-use media::Pipe;
+use media::{MediaTime, Pipe};
 use rtmp::server::Connection;
 
+use super::backlog::Backlog;
 use super::command::FrameKind;
 use super::fresh::Freshness;
 use super::settings::Settings;
@@ -29,6 +30,8 @@ pub(super) struct PlayLeg {
     pipe: Option<Box<Pipe>>,
     /// For sources that come at the pace of another client's network.
     fresh: Freshness,
+    /// What waits at the client.
+    backlog: Backlog,
     /// RTMP time is the source's media time plus this, so that it goes on when the source changes.
     offset: Option<u32>,
     /// RTMP time of the last message, ms.
@@ -50,6 +53,7 @@ impl PlayLeg {
             accepted: false,
             pipe: None,
             fresh: Freshness::default(),
+            backlog: Backlog::default(),
             offset: None,
             last_ms: 0,
         }
@@ -122,14 +126,21 @@ impl PlayLeg {
             let Some(frame) = pipe.next_frame(&mut message) else {
                 return;
             };
+            let length = MediaTime::new(u64::from(frame.ticks), pipe.clock()).as_duration();
+            if !self.backlog.admits(now, length, silent) {
+                continue;
+            }
             let at = self.at((frame.time.as_millis() & u64::from(u32::MAX)) as u32);
-            conn.send_audio(
+            let queued = conn.send_audio(
                 now,
                 self.stream,
                 at,
                 &[&[tag], message.get(..frame.len).unwrap_or_default()],
                 silent,
             );
+            if queued {
+                self.backlog.sent(now, length);
+            }
         }
     }
 
