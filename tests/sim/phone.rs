@@ -243,17 +243,19 @@ impl Phone {
     pub fn reoffer(&mut self, now: Time, direction: Direction) {
         let capabilities = self.capabilities();
         let Some(call) = &mut self.call else { return };
-        call.local.direction = direction;
-        let mut offer = sdp::offer(&call.local, &capabilities);
+        let mut local = call.local.clone();
+        local.direction = direction;
+        let mut offer = sdp::offer(&local, &capabilities);
         if let Some(before) = &call.described {
             offer = offer.follow(before);
         }
-        call.offered = Some(offer.clone());
-        call.described = Some(offer.clone());
-        let handle = call.handle;
-        self.endpoint
-            .reinvite(now, handle, Some(Body::sdp(offer.to_bytes())))
-            .unwrap();
+        let body = Body::sdp(offer.to_bytes());
+        // Refused while another offer is under way.
+        if self.endpoint.reinvite(now, call.handle, Some(body)).is_ok() {
+            call.local = local;
+            call.offered = Some(offer.clone());
+            call.described = Some(offer);
+        }
         self.pump(now);
     }
 

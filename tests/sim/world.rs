@@ -208,7 +208,7 @@ impl World {
     /// A client from an address of its own.
     pub fn client(&mut self) -> Who {
         let n = self.clients.len() as u8;
-        self.client_from(SocketAddr::from(([192, 0, 2, 100 + n], 50_000)))
+        self.client_from(SocketAddr::from(([192, 0, 2, 100 + n % 100], 50_000)))
     }
 
     /// One more program on the machine of `who`.
@@ -256,6 +256,15 @@ impl World {
     pub fn leave(&mut self, who: Who) {
         let now = self.now;
         self.on(who).leave(now);
+        self.run(Duration::ZERO);
+    }
+
+    /// Every client ends its connection.
+    pub fn leave_all(&mut self) {
+        let now = self.now;
+        for client in self.clients.iter_mut().filter(|c| !c.gone) {
+            client.leave(now);
+        }
         self.run(Duration::ZERO);
     }
 
@@ -479,16 +488,12 @@ impl World {
             assert!(phone.is_idle(), "{} is still in a call", phone.user);
             phone.unregister(now);
         }
-        for client in &mut self.clients {
-            if !client.gone {
-                client.leave(now);
-            }
-        }
+        self.leave_all();
         self.run(LINGER);
         assert_eq!(self.gateway.population(), Population::default());
         for phone in &self.phones {
             let left = (phone.endpoint.calls(), phone.endpoint.transactions());
-            assert_eq!(left, (0, 0), "{}", phone.user);
+            assert_eq!(left, (0, 0), "{}: {:?}", phone.user, phone.endpoint);
         }
         self.checked = true;
     }

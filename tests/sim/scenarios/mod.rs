@@ -1,5 +1,6 @@
 //! What is to be true of a gateway with people on it.
 
+mod chaos;
 mod delay;
 mod drain;
 mod drift;

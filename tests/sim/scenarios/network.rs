@@ -81,3 +81,31 @@ fn calls_are_set_up_and_ended_whatever_signalling_is_lost() {
         w.ends_clean();
     }
 }
+
+/// The player of the client plays what it gets back to back: what ever delayed it must be made good.
+#[test]
+fn a_client_hears_a_phone_in_bad_weather_and_its_delay_comes_back() {
+    for loss in [0.01, 0.1, 0.3] {
+        let mut w = World::builder().users(&["bob"]).build();
+        let bob = w.registered_phone("bob");
+        let flash = w.client();
+        w.call(flash, "bob");
+        w.run(secs(3));
+        let begin = w.now;
+        w.run(secs(5));
+        let floor = (w.delay(bob, flash, begin), w.delay(flash, bob, begin));
+        w.weather(bob, trouble(loss));
+        w.run(secs(10));
+        w.weather(bob, FAIR);
+        w.run(secs(2));
+        let over = w.now;
+        w.run(secs(5));
+        w.hear_each_other(flash, bob);
+        let after = (w.delay(bob, flash, over), w.delay(flash, bob, over));
+        eprintln!("loss {loss}: phone to client and back {floor:.1?} ms before, {after:.1?} ms after");
+        assert!((after.0 - floor.0).abs() <= 40.0 && (after.1 - floor.1).abs() < 25.0);
+        w.leave(flash);
+        w.run(ms(200));
+        w.ends_clean();
+    }
+}
