@@ -66,6 +66,11 @@ pub struct Playout {
     running: bool,
     /// Slots since there was more than enough, for patience.
     excess_for: u32,
+    /// Standing delay is being removed. Once begun that goes on below the slot with which it began: what is no
+    /// whole frame cannot be sent without the next message, so it delays and helps against no jitter.
+    shortening: bool,
+    /// The last piece compressed away, ticks: what the next is likely to take.
+    last_cut: u32,
     /// How much longer speech passes whole since it was last shortened, ticks.
     rest: u32,
     last_push: Option<Time>,
@@ -87,6 +92,8 @@ impl Playout {
             window: DepthWindow::new(),
             running: false,
             excess_for: 0,
+            shortening: false,
+            last_cut: 0,
             rest: 0,
             last_push: None,
             stats: PlayoutStats::default(),
@@ -211,31 +218,30 @@ impl Playout {
     fn shorten(&mut self) {
         let slot = self.slot_ticks;
         self.rest = self.rest.saturating_sub(slot);
-        let Some(least) = self
-            .window
-            .least()
-            .filter(|l| *l >= params::STANDING_SLOTS * slot)
-        else {
+        let floor = if self.shortening {
+            self.last_cut.max(slot / 4)
+        } else {
+            params::STANDING_SLOTS * slot
+        };
+        let Some(least) = self.window.least().filter(|l| *l >= floor) else {
             self.excess_for = 0;
+            self.shortening = false;
             return;
         };
         self.excess_for = self.excess_for.saturating_add(1);
-        // Half a slot stays, where it can be had so fine: at nothing, the next jitter would empty the queue.
-        let excess = least.saturating_sub(slot / 2).min(slot);
         let removed = if self.pipe.is_silent_front() {
-            let removed = self.pipe.drop_front(excess);
-            let removed = if removed > 0 {
-                removed
-            } else {
-                self.pipe.drop_front(slot)
-            };
+            let removed = self.pipe.drop_front(least.min(slot));
             self.stats.silence_ticks += u64::from(removed);
             removed
-        } else if self.excess_for < params::PATIENCE && least < params::URGENT_SLOTS * slot {
+        } else if !self.shortening
+            && self.excess_for < params::PATIENCE
+            && least < params::URGENT_SLOTS * slot
+        {
             return;
         } else {
             self.compress(least >= params::RUSH_SLOTS * slot)
         };
+        self.shortening |= removed > 0;
         self.window.lower(removed);
     }
 
@@ -252,6 +258,7 @@ impl Playout {
             let removed = self.pipe.compress_one();
             self.stats.compressed_ticks += u64::from(removed);
             self.rest = removed.saturating_mul(share);
+            self.last_cut = removed;
             removed
         } else {
             let every = if rush {
@@ -263,6 +270,7 @@ impl Playout {
             self.stats.dropped_ticks += u64::from(removed);
             if removed > 0 {
                 self.rest = self.slot_ticks * every;
+                self.last_cut = self.slot_ticks;
             }
             removed
         }

@@ -45,11 +45,14 @@ fn ten_minutes_of_a_drifting_client_add_no_delay() {
         let end = w.now;
         w.run(secs(5));
         let last = (w.delay(flash, bob, end), w.delay(bob, flash, end));
-        let worst = w.marks(flash, bob, begin).iter().map(|m| m.delay).max().unwrap();
+        let all = w.marks(flash, bob, begin);
+        let delays = all.iter().map(|m| m.delay.as_secs_f64() * 1e3);
+        let (least, most) = delays.fold((f64::MAX, 0.0f64), |(l, m), d| (l.min(d), m.max(d)));
         eprintln!(
-            "client at {ppm} ppm: {first:.1?} ms at first, {last:.1?} ms after ten minutes, at most {worst:?}"
+            "client at {ppm} ppm: {first:.1?} ms at first, {last:.1?} ms after ten minutes, {least:.1} to {most:.1}"
         );
-        assert!((last.0 - first.0).abs() < 20.0 && (last.1 - first.1).abs() < 20.0);
+        assert!(least > first.0 - 20.0 && most < first.0 + 20.0);
+        assert!((last.1 - first.1).abs() < 20.0);
         w.leave(flash);
         w.run(ms(200));
         w.ends_clean();
