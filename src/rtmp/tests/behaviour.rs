@@ -17,6 +17,9 @@ struct Raw {
     now: Time,
 }
 
+/// How the owner accepts what is asked for on a stream.
+type Accept = fn(&mut Connection, u32);
+
 /// An answer of the server: message type, stream, body.
 type Answer = (u8, u32, Vec<u8>);
 
@@ -60,7 +63,7 @@ impl Raw {
         self.server.handle_input(self.now, &out);
         let mut seen = Vec::new();
         loop {
-            let accept: Option<(fn(&mut Connection, u32), u32)> = match self.server.poll_event() {
+            let accept: Option<(Accept, u32)> = match self.server.poll_event() {
                 Ok(None) => return seen,
                 Err(e) => {
                     seen.push(format!("{e:?}"));
