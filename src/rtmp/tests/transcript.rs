@@ -5,6 +5,7 @@
 //! answers. The owner here accepts everything. Only time is made: 20 ms a line.
 
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::time::Duration;
 
 use base::{Rng, Time};
