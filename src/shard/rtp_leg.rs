@@ -168,6 +168,7 @@ impl RtpLeg {
             return;
         }
         let continues = self.receiver.ssrc() == Some(rtp.ssrc);
+        // Asked first: packets from elsewhere must not even begin to look like a new source.
         if self.latch.on_packet(now, from, continues) == LatchDecision::Ignore {
             self.foreign += 1;
             return;
@@ -401,7 +402,11 @@ impl RtpLeg {
                         Slot::Frame { len, .. } => {
                             self.send_audio(now, frame.get(..len).unwrap_or_default(), outbox)
                         }
-                        Slot::Silent { .. } => self.marker = true,
+                        Slot::Silent { .. } => {
+                            // A packet never joins what stood on both sides of a hole.
+                            self.packet_frames = 0;
+                            self.marker = true;
+                        }
                     },
                 }
                 self.sender.advance(ticks);

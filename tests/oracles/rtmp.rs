@@ -1,6 +1,13 @@
 //! rml_rtmp 0.8 as an independent peer: its client against our server, our client against its server. And the
 //! inputs on which it fails, which are why it does not face the network; ours is given each of them too.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use base::{Rng, Time};
