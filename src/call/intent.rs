@@ -3,7 +3,7 @@
 use base::LegId;
 use codecs::CodecId;
 
-use crate::Outcome;
+use crate::{Line, LineIntent, Outcome};
 
 /// Which application a stream belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -12,6 +12,10 @@ pub enum StreamUse {
     Call,
     /// `rtmp://HOST/live/NAME`: the stream is relayed.
     Live,
+    /// A stream of a client with lines: it carries the line that the session attached.
+    Attached,
+    /// A stream of a client with lines that belongs to one of them, as red5phone's clients name them.
+    Line(Line),
 }
 
 /// What a client wants, whatever its dialect.
@@ -48,6 +52,8 @@ pub enum Intent {
         /// What it sends; `None` for a codec the gateway can relay but not decode.
         codec: Option<CodecId>,
     },
+    /// The client, one with lines, wants something of an account or a call.
+    Line(LineIntent),
     /// The client ended a stream.
     Close {
         /// The media half that is gone.

@@ -5,12 +5,14 @@
 //! - [`Routes`]: numbers to trunks.
 //! - [`Call`]: the back-to-back user agent over one caller and any number of rung callees.
 //! - [`Intent`], [`StreamEvent`]: the words between a client session and the exchange.
+//! - [`LineIntent`], [`LineEvent`]: those of clients that register and have several calls.
 //! - [`Admission`]: limits at the door.
 
 mod admission;
 mod bridge;
 mod intent;
 mod leg;
+mod line;
 mod machine;
 mod negotiate;
 mod route;
@@ -20,6 +22,7 @@ pub use admission::{Admission, Limits};
 pub use bridge::Bridge;
 pub use intent::{Intent, StreamEvent, StreamUse};
 pub use leg::{LegCommand, LegEvent, Outcome};
+pub use line::{AccountId, Dial, Line, LineEvent, LineIntent, Login, Proof, Secret};
 pub use machine::{Action, Call, CallState, Ring};
 pub use negotiate::{Audio, order_offer, pick_answer, pick_flash};
 pub use route::{Route, RouteError, RouteTo, Routes};

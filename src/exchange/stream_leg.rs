@@ -42,6 +42,8 @@ impl Exchange {
                 self.open(now, session, leg, stream_use, name, credentials, Some(announced));
             }
             Intent::StreamCodec { leg, codec } => self.codec_known(now, leg, codec),
+            // Lines are served in `lines.rs`.
+            Intent::Line(_) => {}
             Intent::Close { leg } => self.close_half(now, session, leg, EndReason::HungUp),
         }
     }
@@ -91,6 +93,9 @@ impl Exchange {
         match stream_use {
             StreamUse::Call => self.open_call(now, opened),
             StreamUse::Live => self.open_live(opened),
+            StreamUse::Attached | StreamUse::Line(_) => {
+                self.refuse_half(opened.session, opened.half, Outcome::new(EndReason::NotFound));
+            }
         }
     }
 

@@ -42,6 +42,13 @@ pub enum Command {
         /// What.
         event: StreamEvent,
     },
+    /// Tells a client about one of its accounts or lines.
+    Line {
+        /// Whose.
+        session: SessionId,
+        /// What.
+        event: call::LineEvent,
+    },
     /// Ends a client session.
     CloseSession {
         /// Which.
