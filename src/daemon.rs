@@ -5,15 +5,19 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use base::{Rng, SessionId, ShardId};
+use base::{Redacted, Rng, ShardId};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 
 use crate::config::Config;
 use crate::exchange::driver::{self as exchange_driver, Request};
 use crate::exchange::{Exchange, settings};
-use crate::net::{self, Asked, BindError, Clock, Gate, Resolver, RtpPorts, Signals};
-use crate::shard::{self, Accepted, Message, ShardHandle};
+use crate::net::{
+    self, Asked, BindError, Clock, Gate, Parcel, Resolver, RtpPorts, Signals, TlsAcceptor, TlsError, TlsFiles,
+};
+use crate::shard::{self, Carrier, Dealer, Message, ShardHandle};
+use crate::tunnel::{self, Tunnels};
 
 /// Events that wait for the exchange (docs/architecture.md, "Queues").
 const EVENTS: usize = 4_096;
@@ -25,6 +29,9 @@ pub enum StartError {
     /// A listener could not be opened.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// A certificate or key is not usable.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The system refused something else.
     #[error("{what}: {source}")]
     System {
@@ -48,6 +55,12 @@ pub enum StartError {
 pub struct Listening {
     /// RTMP.
     pub rtmp: Vec<SocketAddr>,
+    /// RTMPS.
+    pub rtmp_tls: Vec<SocketAddr>,
+    /// RTMPT.
+    pub rtmpt: Vec<SocketAddr>,
+    /// The policy file.
+    pub policy: Vec<SocketAddr>,
     /// SIP over UDP.
     pub sip_udp: Vec<SocketAddr>,
     /// SIP over TCP.
@@ -58,43 +71,82 @@ pub struct Listening {
 #[derive(Debug)]
 pub struct Sockets {
     /// RTMP clients.
-    pub rtmp: Gate,
+    pub rtmp: RtmpGate,
+    /// HTTP connections of RTMPT.
+    pub rtmpt: Gate,
+    /// The sessions those carry; a gate without listeners.
+    pub tunnels: Gate,
+    /// Requests for the policy file.
+    pub policy: Gate,
     /// SIP over UDP, in the order of the configuration.
     pub sip_udp: Vec<UdpSocket>,
     /// SIP over TCP.
     pub sip_tcp: Gate,
 }
 
+/// The gate of RTMP clients: first the listeners in the clear, then those with TLS.
+#[derive(Debug)]
+pub struct RtmpGate {
+    gate: Gate,
+    plain: usize,
+    tls: Option<TlsAcceptor>,
+    handshake: Duration,
+}
+
 impl Sockets {
     /// Opens every listener of the configuration.
     ///
     /// # Errors
-    /// The first that cannot be opened, with the key to change.
-    pub fn bind(config: &Config) -> Result<Sockets, BindError> {
-        let tcp = |addresses: &[SocketAddr], key, total| {
-            let listeners: Vec<TcpListener> = addresses
-                .iter()
-                .map(|a| net::tcp(*a, key))
-                .collect::<Result<_, _>>()?;
-            let per_address = config.limits.connections_per_address;
-            Ok::<_, BindError>(Gate::new(listeners, net::Limits { total, per_address }))
+    /// The first that cannot be opened, with the key to change; a certificate that is not usable.
+    pub fn bind(config: &Config) -> Result<Sockets, StartError> {
+        let listeners = |addresses: &[SocketAddr], key| {
+            let opened = addresses.iter().map(|a| net::tcp(*a, key));
+            opened.collect::<Result<Vec<TcpListener>, BindError>>()
         };
+        let gate = |listeners| {
+            let limits = net::Limits {
+                total: config.limits.sessions,
+                per_address: config.limits.connections_per_address,
+            };
+            Gate::new(listeners, limits)
+        };
+        // Clients of Flash have no certificate to show.
+        let files = tls_files(config).map(|f| TlsFiles { client_ca: None, ..f });
+        let tls = files.map(TlsAcceptor::new).transpose()?;
+        let mut rtmp = listeners(&config.rtmp.listen, "rtmp.listen")?;
+        let plain = rtmp.len();
+        if tls.is_some() {
+            rtmp.extend(listeners(&config.rtmp.tls, "rtmp.tls")?);
+        }
         Ok(Sockets {
-            rtmp: tcp(&config.rtmp.listen, "rtmp.listen", config.limits.sessions)?,
+            rtmp: RtmpGate {
+                gate: gate(rtmp),
+                plain,
+                tls,
+                handshake: config.rtmp.handshake_timeout,
+            },
+            rtmpt: gate(listeners(&config.rtmp.rtmpt, "rtmp.rtmpt")?),
+            tunnels: gate(Vec::new()),
+            policy: gate(listeners(&config.rtmp.policy_listen, "rtmp.policy_listen")?),
             sip_udp: config
                 .sip
                 .udp
                 .iter()
                 .map(|a| net::udp(*a, "sip.udp"))
                 .collect::<Result<_, _>>()?,
-            sip_tcp: tcp(&config.sip.tcp, "sip.tcp", config.limits.sessions)?,
+            sip_tcp: gate(listeners(&config.sip.tcp, "sip.tcp")?),
         })
     }
 
     /// The addresses, as bound.
     pub fn listening(&self) -> Listening {
+        let mut rtmp = self.rtmp.gate.local_addresses();
+        let rtmp_tls = rtmp.split_off(self.rtmp.plain.min(rtmp.len()));
         Listening {
-            rtmp: self.rtmp.local_addresses(),
+            rtmp,
+            rtmp_tls,
+            rtmpt: self.rtmpt.local_addresses(),
+            policy: self.policy.local_addresses(),
             sip_udp: self.sip_udp.iter().filter_map(|s| s.local_addr().ok()).collect(),
             sip_tcp: self.sip_tcp.local_addresses(),
         }
@@ -102,26 +154,26 @@ impl Sockets {
 
     /// Logs where it listens and, when that is loopback only, how to open it up.
     pub fn announce(&self) {
-        for address in self.rtmp.local_addresses() {
-            tracing::info!(%address, "RTMP on TCP");
-        }
-        for address in self.sip_udp.iter().filter_map(|s| s.local_addr().ok()) {
-            tracing::info!(%address, "SIP on UDP");
-        }
-        for address in self.sip_tcp.local_addresses() {
-            tracing::info!(%address, "SIP on TCP");
+        let listening = self.listening();
+        for (what, addresses) in [
+            ("RTMP on TCP", &listening.rtmp),
+            ("RTMPS on TCP", &listening.rtmp_tls),
+            ("RTMPT on TCP", &listening.rtmpt),
+            ("the policy file on TCP", &listening.policy),
+            ("SIP on UDP", &listening.sip_udp),
+            ("SIP on TCP", &listening.sip_tcp),
+        ] {
+            for address in addresses {
+                tracing::info!(%address, "{what}");
+            }
         }
         let loopback = |addresses: &[SocketAddr]| addresses.iter().all(|a| a.ip().is_loopback());
-        if loopback(&self.rtmp.local_addresses()) {
+        if loopback(&listening.rtmp) {
             tracing::info!(
                 "RTMP is open to this machine only; to open it up: [rtmp] listen = [\"0.0.0.0:1935\"]"
             );
         }
-        if self
-            .sip_udp
-            .iter()
-            .all(|s| s.local_addr().is_ok_and(|a| a.ip().is_loopback()))
-        {
+        if loopback(&listening.sip_udp) {
             tracing::info!("SIP is open to this machine only; to open it up: [sip] udp = [\"0.0.0.0:5060\"]");
         }
     }
@@ -174,12 +226,19 @@ pub async fn run(config: Config, mut signals: Signals) -> Result<(), StartError>
         events,
         requests: requests_rx,
     }));
-    let acceptor = tokio::spawn(accept(sockets.rtmp, handles.clone()));
+    let dealer = Dealer::new(&handles);
+    let tunnels = Tunnels::new(dealer.clone(), sockets.tunnels);
+    let mut doors = JoinSet::new();
+    doors.spawn(accept(sockets.rtmp, dealer));
+    doors.spawn(tunnel::serve(sockets.rtmpt, tunnels));
+    if let Some(policy) = shard::policy(&config) {
+        doors.spawn(net::serve_policy(sockets.policy, policy.into()));
+    }
 
     // Outside systemd there is nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     wait_for_the_end(config.node.drain_grace, &mut signals, &requests).await;
-    acceptor.abort();
+    doors.abort_all();
     drop(requests);
     match exchange.await {
         Ok(Ok(())) => {}
@@ -242,27 +301,47 @@ fn start_shards(
     Ok((handles, threads))
 }
 
-/// Deals RTMP clients to the shards in turn: sessions are alike, and one that finds its shard full is refused.
-async fn accept(mut gate: Gate, shards: Vec<ShardHandle>) {
-    let mut number = 0;
+/// Takes RTMP clients in; TLS is opened here, so that its arithmetic never makes audio wait.
+async fn accept(rtmp: RtmpGate, dealer: Dealer) {
+    let RtmpGate {
+        mut gate,
+        plain,
+        mut tls,
+        handshake,
+    } = rtmp;
     loop {
-        let (stream, peer, permit) = gate.accept().await;
-        number += 1;
-        // The shard's runtime takes the socket over.
-        let Ok(stream) = stream.into_std() else { continue };
-        let shard = usize::try_from(number).unwrap_or(0) % shards.len().max(1);
-        let accepted = Accepted {
-            session: SessionId(number),
-            stream,
-            peer,
-            permit,
+        let (listener, stream, peer, permit) = gate.accept().await;
+        let (dealer, session) = (dealer.clone(), dealer.session());
+        let deal = move |parcel: std::io::Result<Parcel>| {
+            if let Ok(parcel) = parcel {
+                dealer.deal(session, Carrier::Wire(parcel), peer, permit);
+            }
         };
-        if let Some(handle) = shards.get(shard)
-            && handle.messages.try_send(Message::Accepted(accepted)).is_err()
-        {
-            tracing::warn!(shard, "a client was refused: its shard takes no more");
+        match &mut tls {
+            Some(tls) if listener >= plain => {
+                let config = tls.current();
+                tokio::spawn(async move {
+                    match net::open_tls(config, stream, handshake).await {
+                        Ok(stream) => deal(Parcel::tls(stream)),
+                        Err(error) => {
+                            tracing::debug!(%session, peer = %Redacted(peer), %error, "TLS was not opened");
+                        }
+                    }
+                });
+            }
+            _ => deal(Parcel::plain(stream)),
         }
     }
+}
+
+/// Our certificate, when there is one.
+fn tls_files(config: &Config) -> Option<TlsFiles> {
+    let (certificate, key) = config.tls.certificate.clone().zip(config.tls.key.clone())?;
+    Some(TlsFiles {
+        certificate,
+        key,
+        client_ca: config.tls.client_ca.clone(),
+    })
 }
 
 /// First signal: drain. Second signal, or the end of the grace time: hang up.

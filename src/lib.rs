@@ -7,3 +7,4 @@ pub mod dialect;
 pub mod exchange;
 pub mod net;
 pub mod shard;
+mod tunnel;

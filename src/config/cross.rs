@@ -41,6 +41,23 @@ pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
         }
     }
 
+    if !config.rtmp.policy_listen.is_empty() && config.rtmp.policy_domains.is_empty() {
+        let text = "answers requests for the policy file, but `policy_domains` is empty".to_owned();
+        reader.problem_at("rtmp.policy_listen", text);
+    }
+    let tls = &config.tls;
+    if tls.certificate.is_some() != tls.key.is_some() {
+        let (given, missing) = match tls.key {
+            None => ("certificate", "key"),
+            Some(_) => ("key", "certificate"),
+        };
+        let text = format!("must be given, for `{given}` is");
+        reader.problem_at(&format!("tls.{missing}"), text);
+    } else if tls.client_ca.is_some() && tls.certificate.is_none() {
+        let text =
+            "asks for certificates on TLS listeners, but without `certificate` and `key` there are none";
+        reader.problem_at("tls.client_ca", text.to_owned());
+    }
     if config.sip.register_min > config.sip.register_max {
         reader.problem_at("sip.register_min", "must not be above `register_max`".to_owned());
     }

@@ -1,6 +1,7 @@
 //! Every key: one row each. What stands here is what the reference file says.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use codecs::CodecId;
@@ -30,6 +31,8 @@ section! {
         rtmp: Rtmp = Rtmp::default();
         /// SIP phones, proxies and trunks.
         sip: Sip = Sip::default();
+        /// TLS: our certificate, and whom we trust.
+        tls: Tls = Tls::default();
         /// A local account: for SIP phones that register, and for clients that log in.
         user: Vec<User> = Vec::new();
         /// Where numbers go. The first route that matches decides; nothing reaches a trunk without one.
@@ -75,6 +78,18 @@ section! {
     Rtmp {
         /// Where to listen (TCP). Loopback only by default; "0.0.0.0:1935" or "[::]:1935" opens it up.
         listen: Vec<SocketAddr> = vec![loopback(1935)];
+        /// Where to listen for RTMPS (TLS), once `[tls]` names a certificate.
+        tls: Vec<SocketAddr> = vec![loopback(1936)];
+        /// Where to listen for RTMPT (RTMP in HTTP requests), for clients behind firewalls that let only HTTP
+        /// through: ["0.0.0.0:8081"]. Empty: nowhere.
+        rtmpt: Vec<SocketAddr> = Vec::new();
+        /// The domains whose films Flash Player lets connect to us, as the policy file names them: "*",
+        /// "*.example.com", "www.example.com". Empty: requests for that file are refused.
+        policy_domains: Vec<String> = vec!["*".to_owned()], where |v| policy_domains(v);
+        /// Where to answer requests for the policy file beside the RTMP port. Flash Player asks on port 843
+        /// first, and waits three seconds where nothing refuses it: ["0.0.0.0:843"] (needs the privilege to
+        /// listen below port 1024). Empty: nowhere.
+        policy_listen: Vec<SocketAddr> = Vec::new();
         /// Who may publish and play: "open" anybody; "users" with ?user=NAME&pass=PASSWORD of a [[user]];
         /// "auto" anybody from this machine while there is no [[user]], otherwise users.
         access: Access = Access::Auto;
@@ -88,6 +103,33 @@ section! {
         ping_interval: Duration = secs(10), where within(secs(1)..=secs(600));
         /// A client that has sent nothing for so long is gone.
         idle_timeout: Duration = secs(30), where within(secs(2)..=secs(3600));
+    }
+}
+
+fn policy_domains(list: &[String]) -> Result<(), String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-.*:[]".contains(c);
+    match list.iter().find(|d| d.is_empty() || !d.chars().all(plain)) {
+        None => Ok(()),
+        Some(bad) => Err(format!(
+            "names \"{}\"; allowed: \"*\", domain names, and domain names that begin with \"*.\"",
+            bad.escape_default()
+        )),
+    }
+}
+
+section! {
+    /// `[tls]`
+    Tls {
+        /// Our certificate, then those between it and its authority: a PEM file. With it the TLS listeners
+        /// (`rtmp.tls`, `sip.tls`) open. A changed file is read at the next connection; no restart is needed.
+        certificate: Option<PathBuf> = None, eg "\"/etc/flashgate/fullchain.pem\"";
+        /// The private key of that certificate: a PEM file without passphrase.
+        key: Option<PathBuf> = None, eg "\"/etc/flashgate/key.pem\"";
+        /// SIP peers that connect by TLS must show a certificate of one of the authorities in this PEM file.
+        /// Unset: none is asked for. Flash clients and browsers are never asked.
+        client_ca: Option<PathBuf> = None, eg "\"/etc/flashgate/peers-ca.pem\"";
+        /// The authorities trusted when we connect by TLS: a PEM file. Unset: those of the system.
+        trust: Option<PathBuf> = None, eg "\"/etc/flashgate/trust.pem\"";
     }
 }
 

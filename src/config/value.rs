@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::section::{Reader, Row, Shown, Value, rows_of};
@@ -188,6 +189,19 @@ impl Value for IpAddr {
     }
     fn show(&self) -> Shown {
         Shown::Inline(quoted(&self.to_string()))
+    }
+}
+
+/// A file; a relative name stands beside the configuration file.
+impl Value for PathBuf {
+    fn read(node: &Item, path: &str, reader: &mut Reader<'_>) -> Option<Self> {
+        let name = text(node, path, reader, "the name of a file", |s| {
+            (!s.is_empty()).then(|| s.to_owned())
+        })?;
+        Some(reader.beside(&name))
+    }
+    fn show(&self) -> Shown {
+        Shown::Inline(quoted(&self.to_string_lossy()))
     }
 }
 

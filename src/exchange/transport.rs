@@ -198,7 +198,7 @@ async fn read_datagrams(socket: Arc<UdpSocket>, local: SocketAddr, arrivals: mps
 
 async fn accept(mut gate: Gate, next_conn: Arc<AtomicU64>, arrivals: mpsc::Sender<Arrival>) {
     loop {
-        let (stream, remote, permit) = gate.accept().await;
+        let (_, stream, remote, permit) = gate.accept().await;
         let id = ConnId(next_conn.fetch_add(1, Ordering::Relaxed));
         let arrivals = arrivals.clone();
         tokio::spawn(async move {

@@ -96,19 +96,20 @@ impl Gate {
             .collect()
     }
 
-    /// The next connection that is within the limits. Pends for ever when there is no listener.
+    /// The next connection that is within the limits, and the number of the listener it came in by. Pends for
+    /// ever when there is no listener.
     ///
     /// Cancel-safe.
-    pub async fn accept(&mut self) -> (TcpStream, SocketAddr, Permit) {
+    pub async fn accept(&mut self) -> (usize, TcpStream, SocketAddr, Permit) {
         loop {
             if let Some(rest) = &mut self.rest {
                 rest.as_mut().await;
                 self.rest = None;
             }
             match self.next().await {
-                Ok((stream, peer)) => {
+                Ok((listener, stream, peer)) => {
                     if let Some(permit) = self.admit(peer.ip()) {
-                        return (stream, peer, permit);
+                        return (listener, stream, peer, permit);
                     }
                     // A reset, not a goodbye: thousands of closed connections must not linger.
                     let _ = stream.set_zero_linger();
@@ -123,7 +124,7 @@ impl Gate {
         }
     }
 
-    async fn next(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+    async fn next(&mut self) -> io::Result<(usize, TcpStream, SocketAddr)> {
         std::future::poll_fn(|cx| {
             let n = self.listeners.len();
             for i in 0..n {
@@ -132,7 +133,7 @@ impl Gate {
                     && let Poll::Ready(result) = listener.poll_accept(cx)
                 {
                     self.first = at + 1;
-                    return Poll::Ready(result);
+                    return Poll::Ready(result.map(|(stream, peer)| (at, stream, peer)));
                 }
             }
             Poll::Pending
@@ -140,7 +141,8 @@ impl Gate {
         .await
     }
 
-    fn admit(&mut self, ip: IpAddr) -> Option<Permit> {
+    /// A place for something that is not a connection of its own listeners; `None` when a limit is reached.
+    pub fn admit(&mut self, ip: IpAddr) -> Option<Permit> {
         let open = self.open();
         if open >= self.limits.total {
             self.refusals.total += 1;

@@ -5,23 +5,35 @@
 //! | `clock` | the only reader of the machine's clock |
 //! | `bind` | TCP listeners and UDP sockets, and an error that names the key to change |
 //! | `gate` | accepting connections within limits |
+//! | `http` | HTTP/1.1 on an accepted connection |
+//! | `policy` | the policy file of Flash Player |
 //! | `ports` | RTP/RTCP port pairs |
 //! | `dns` | NAPTR, SRV and addresses, without blocking |
 //! | `signals` | SIGTERM and SIGINT |
+//! | `tls` | our certificate, whom we trust |
+//! | `wire` | a connection in the clear or under TLS, for an owner who decides when to read and write |
 //! | `sys` | the few system calls that no crate offers safely |
 
 mod bind;
 mod clock;
 mod dns;
 mod gate;
+mod http;
+mod policy;
 mod ports;
 mod signals;
 mod sys;
+mod tls;
+mod wire;
 
 pub use bind::{BindError, Transport, local_address_toward, tcp, udp};
 pub use clock::Clock;
 pub use dns::{LookupError, Naptr, Resolver, Srv};
 pub use gate::{Gate, Limits, Permit, Refusals};
+pub use http::{http_body, serve_http};
+pub use policy::{policy_file, serve_policy};
 pub use ports::{PortsExhausted, RtpPair, RtpPorts};
 pub use signals::{Asked, Signals};
 pub use sys::{entropy, keep_send_queue_short, raise_file_limit, unsent};
+pub use tls::{TlsAcceptor, TlsConnector, TlsError, TlsFiles, Trust, open as open_tls};
+pub use wire::{Parcel, Wire};

@@ -12,7 +12,9 @@ use crate::amf::AmfError;
 pub enum Error {
     // The peer broke the protocol.
     /// RTMPE (versions 6, 8 and 9): encryption that is refused by design.
-    #[error("the client asks for RTMPE (version {version}), which is not supported")]
+    #[error(
+        "the client asks for RTMPE (version {version}), which is not spoken here; let it use rtmp:// or, to be encrypted, rtmps://"
+    )]
     Encrypted {
         /// The version byte of C0.
         version: u8,

@@ -7,202 +7,59 @@
 //! There is no specification; this is what players and media servers agree on.
 //!
 //! ```text
-//!  TCP connection -> Requests -> Request --(session id)--> Tunnel <-> server::Connection
-//!  TCP connection <-- Response --------------------------------/
+//!  HTTP request -> Action --(session id)--> Tunnel <-> server::Connection
 //! ```
-//! [`Requests`] belongs to a TCP connection, [`Tunnel`] to a session; ids are the owner's to make.
+//! HTTP itself is the owner's, and so are session ids. An answer has the type [`CONTENT_TYPE`]; to
+//! [`Action::Open`] it is the id of the session and a line feed, to [`Action::Send`] what [`Tunnel::reply`] made,
+//! to [`Action::Close`] one zero byte; everything else is answered with 404.
 
-use thiserror::Error;
+/// The `Content-Type` of answers.
+pub const CONTENT_TYPE: &str = "application/x-fcs";
+/// The longest body of a request that is worth taking, in bytes.
+pub const MAX_BODY: usize = 128 << 10;
 
-/// Reads the requests of one TCP connection.
-#[derive(Debug, Default)]
-pub struct Requests {
-    input: Vec<u8>,
-}
-
-/// One request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
-    /// What it asks for.
-    pub action: Action,
-    /// Whether the TCP connection stays open for another.
-    pub keep_alive: bool,
-}
-
-/// What a request asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
+/// What a POST request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action<'a> {
     /// `/fcs/ident` or `/fcs/ident2`: which server is this.
     Ident,
     /// `/open/…`: a new session.
     Open,
-    /// `/send/…` and `/idle/…`: bytes for the session (none when idle), and a wish for bytes from it.
+    /// `/send/…` and `/idle/…`: bytes for the session, and a wish for bytes from it.
     Send {
         /// Session id.
-        session: String,
+        session: &'a str,
         /// Number of the request within the session.
         sequence: u32,
-        /// Bytes of the chunk stream.
-        body: Vec<u8>,
+        /// Whether the body is for the session; that of an idle request is one byte that means nothing.
+        body: bool,
     },
     /// `/close/…`: the session is over.
     Close {
         /// Session id.
-        session: String,
+        session: &'a str,
     },
     /// Anything else.
     Other,
 }
 
-/// Why a TCP connection carries no requests that we take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum HttpError {
-    /// Not HTTP/1.
-    #[error("not an HTTP request")]
-    Malformed,
-    /// The head is longer than 8 KiB.
-    #[error("the head of the request is too long")]
-    HeadTooLong,
-    /// The body is longer than 128 KiB, or its length is not told in advance.
-    #[error("the body of the request is too long or of unknown length")]
-    BodyTooLong,
-}
-
-/// Longest head of a request in bytes.
-const MAX_HEAD: usize = 8 << 10;
-/// Longest body of a request in bytes.
-const MAX_BODY: usize = 128 << 10;
-
-impl Requests {
-    /// Takes bytes read from the socket; call [`next`](Self::next_request) until `None` before the next.
-    pub fn handle_input(&mut self, bytes: &[u8]) -> Result<(), HttpError> {
-        if self.input.len() + bytes.len() > MAX_HEAD + 2 * MAX_BODY {
-            return Err(HttpError::BodyTooLong);
-        }
-        self.input.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    /// The next request that is there as a whole. After an error the TCP connection is to be closed.
-    pub fn next_request(&mut self) -> Result<Option<Request>, HttpError> {
-        let Some(end) = self.input.windows(4).position(|w| w == b"\r\n\r\n") else {
-            if self.input.len() > MAX_HEAD {
-                return Err(HttpError::HeadTooLong);
-            }
-            return Ok(None);
-        };
-        if end > MAX_HEAD {
-            return Err(HttpError::HeadTooLong);
-        }
-        let head = self.input.get(..end).unwrap_or(&[]);
-        let head = std::str::from_utf8(head).map_err(|_| HttpError::Malformed)?;
-        let mut lines = head.split("\r\n");
-        let mut words = lines.next().unwrap_or_default().split(' ');
-        let (Some(method), Some(path), Some(version), None) =
-            (words.next(), words.next(), words.next(), words.next())
-        else {
-            return Err(HttpError::Malformed);
-        };
-        let mut keep_alive = match version {
-            "HTTP/1.1" => true,
-            "HTTP/1.0" => false,
-            _ => return Err(HttpError::Malformed),
-        };
-        let mut length = 0usize;
-        for line in lines {
-            let (name, value) = line.split_once(':').ok_or(HttpError::Malformed)?;
-            let value = value.trim();
-            if name.eq_ignore_ascii_case("content-length") {
-                let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
-                length = value
-                    .parse()
-                    .ok()
-                    .filter(|_| digits)
-                    .ok_or(HttpError::Malformed)?;
-            } else if name.eq_ignore_ascii_case("transfer-encoding") {
-                return Err(HttpError::BodyTooLong);
-            } else if name.eq_ignore_ascii_case("connection") {
-                keep_alive = match () {
-                    () if value.eq_ignore_ascii_case("close") => false,
-                    () if value.eq_ignore_ascii_case("keep-alive") => true,
-                    () => keep_alive,
-                };
-            }
-        }
-        if length > MAX_BODY {
-            return Err(HttpError::BodyTooLong);
-        }
-        let start = end + 4;
-        let Some(body) = self.input.get(start..start + length) else {
-            return Ok(None);
-        };
-        let action = match method {
-            "POST" => action(path, body),
+impl<'a> Action<'a> {
+    /// Reads the path of a request.
+    pub fn parse(path: &'a str) -> Action<'a> {
+        let mut parts = path.split('/').skip(1);
+        let (verb, session) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let sequence = parts.next().and_then(|s| s.parse::<u32>().ok());
+        match (verb, sequence) {
+            ("fcs", _) if session.starts_with("ident") => Action::Ident,
+            ("open", _) => Action::Open,
+            ("send" | "idle", Some(sequence)) => Action::Send {
+                session,
+                sequence,
+                body: verb == "send",
+            },
+            ("close", _) => Action::Close { session },
             _ => Action::Other,
-        };
-        self.input.drain(..start + length);
-        Ok(Some(Request { action, keep_alive }))
-    }
-}
-
-fn action(path: &str, body: &[u8]) -> Action {
-    let mut parts = path.split('/').skip(1);
-    let (verb, session) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    let sequence = parts.next().and_then(|s| s.parse::<u32>().ok());
-    let session = session.to_owned();
-    match (verb, sequence) {
-        ("fcs", _) if session.starts_with("ident") => Action::Ident,
-        ("open", _) => Action::Open,
-        ("send", Some(sequence)) => Action::Send {
-            session,
-            sequence,
-            body: body.to_vec(),
-        },
-        // Its body is one byte that means nothing.
-        ("idle", Some(sequence)) => Action::Send {
-            session,
-            sequence,
-            body: Vec::new(),
-        },
-        ("close", _) => Action::Close { session },
-        _ => Action::Other,
-    }
-}
-
-/// An answer to a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Response<'a> {
-    /// To `Open`: the id of the new session, which must fit into a path.
-    Opened(&'a str),
-    /// To `Send`: what [`Tunnel::reply`] made.
-    Data(&'a [u8]),
-    /// To `Close`.
-    Closed,
-    /// To a session that is unknown or over, to `Ident`, and to anything else.
-    NotFound,
-    /// To `Open` when there is no room.
-    Unavailable,
-}
-
-impl Response<'_> {
-    /// Appends the answer.
-    pub fn write(&self, keep_alive: bool, out: &mut Vec<u8>) {
-        let (status, body, end): (&str, &[u8], &[u8]) = match self {
-            Response::Opened(id) => ("200 OK", id.as_bytes(), b"\n"),
-            Response::Data(data) => ("200 OK", data, b""),
-            Response::Closed => ("200 OK", &[0], b""),
-            Response::NotFound => ("404 Not Found", b"", b""),
-            Response::Unavailable => ("503 Service Unavailable", b"", b""),
-        };
-        let connection = if keep_alive { "Keep-Alive" } else { "close" };
-        let head = format!(
-            "HTTP/1.1 {status}\r\nCache-Control: no-cache\r\nConnection: {connection}\r\n\
-             Content-Length: {}\r\nContent-Type: application/x-fcs\r\n\r\n",
-            body.len() + end.len()
-        );
-        out.extend_from_slice(head.as_bytes());
-        out.extend_from_slice(body);
-        out.extend_from_slice(end);
+        }
     }
 }
 
@@ -274,92 +131,30 @@ mod tests {
     use crate::client::{self, ClientConfig, ConnectRequest};
     use crate::server::{self, ServerConfig};
 
-    fn post(path: &str, body: &[u8]) -> Vec<u8> {
-        let mut out = format!(
-            "POST {path} HTTP/1.1\r\nHost: gw\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        );
-        out.push_str("");
-        let mut out = out.into_bytes();
-        out.extend_from_slice(body);
-        out
-    }
-
-    fn one(bytes: &[u8]) -> Result<Option<Request>, HttpError> {
-        let mut r = Requests::default();
-        r.handle_input(bytes)?;
-        r.next_request()
-    }
-
-    fn acted(bytes: &[u8]) -> Action {
-        one(bytes).unwrap().unwrap().action
-    }
-
     #[test]
     fn requests_are_told_apart() {
-        assert_eq!(acted(&post("/fcs/ident2", &[0])), Action::Ident);
-        assert_eq!(acted(&post("/open/1", &[0])), Action::Open);
-        assert_eq!(
-            acted(&post("/send/abc/7", b"xyz")),
-            Action::Send {
-                session: "abc".into(),
-                sequence: 7,
-                body: b"xyz".to_vec()
-            }
-        );
-        assert_eq!(
-            acted(&post("/idle/abc/8", &[0])),
-            Action::Send {
-                session: "abc".into(),
-                sequence: 8,
-                body: Vec::new()
-            }
-        );
-        assert_eq!(
-            acted(&post("/close/abc/9", &[0])),
-            Action::Close {
-                session: "abc".into()
-            }
-        );
-        assert_eq!(acted(&post("/send/abc", b"")), Action::Other);
-        assert_eq!(acted(b"GET /open/1 HTTP/1.1\r\n\r\n"), Action::Other);
-    }
-
-    #[test]
-    fn connections_are_kept_as_the_client_wants() {
-        let keep = |head: &str| one(head.as_bytes()).unwrap().unwrap().keep_alive;
-        assert!(keep("POST /open/1 HTTP/1.1\r\n\r\n"));
-        assert!(!keep("POST /open/1 HTTP/1.0\r\n\r\n"));
-        assert!(keep("POST /open/1 HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n"));
-        assert!(!keep("POST /open/1 HTTP/1.1\r\nconnection: close\r\n\r\n"));
-    }
-
-    #[test]
-    fn what_is_no_request_or_too_large_is_refused() {
-        for (text, error) in [
-            ("\u{3}\0\0\r\n\r\n", HttpError::Malformed),
-            ("POST /open/1 HTTP/2\r\n\r\n", HttpError::Malformed),
-            ("POST /open/1 HTTP/1.1\r\nno colon\r\n\r\n", HttpError::Malformed),
-            (
-                "POST /o HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
-                HttpError::Malformed,
-            ),
-            (
-                "POST /o HTTP/1.1\r\nContent-Length: 999999\r\n\r\n",
-                HttpError::BodyTooLong,
-            ),
-            (
-                "POST /o HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
-                HttpError::BodyTooLong,
-            ),
+        let send = |session, sequence, body| Action::Send {
+            session,
+            sequence,
+            body,
+        };
+        for (path, action) in [
+            ("/fcs/ident2", Action::Ident),
+            ("/fcs/ident", Action::Ident),
+            ("/open/1", Action::Open),
+            ("/send/abc/7", send("abc", 7, true)),
+            ("/idle/abc/8", send("abc", 8, false)),
+            ("/close/abc/9", Action::Close { session: "abc" }),
+            ("/close/abc", Action::Close { session: "abc" }),
+            ("/send/abc", Action::Other),
+            ("/send/abc/4294967296", Action::Other),
+            ("/send/abc/-1", Action::Other),
+            ("/fcs/other", Action::Other),
+            ("/", Action::Other),
+            ("", Action::Other),
         ] {
-            assert_eq!(one(text.as_bytes()), Err(error), "{text}");
+            assert_eq!(Action::parse(path), action, "{path}");
         }
-        assert_eq!(one(&[b'a'; MAX_HEAD + 1]), Err(HttpError::HeadTooLong));
-        assert_eq!(
-            one(&vec![0; MAX_HEAD + 2 * MAX_BODY + 1]),
-            Err(HttpError::BodyTooLong)
-        );
     }
 
     #[test]
@@ -386,19 +181,11 @@ mod tests {
         let mut client = client::Connection::new(ClientConfig::default(), Rng::new(1), now);
         let mut server = server::Connection::new(ServerConfig::default(), Rng::new(2), now);
         client.connect(&ConnectRequest::player("live", "rtmpt://gw/live"));
-        let (mut tunnel, mut requests) = (Tunnel::default(), Requests::default());
+        let mut tunnel = Tunnel::default();
         let mut connected = false;
         for sequence in 1..20 {
             let mut body = Vec::new();
             client.poll_transmit(now, &mut body, 10_000);
-            let verb = if body.is_empty() { "idle" } else { "send" };
-            requests
-                .handle_input(&post(&format!("/{verb}/x/{sequence}"), &body))
-                .unwrap();
-            let request = requests.next_request().unwrap().unwrap();
-            let Action::Send { sequence, body, .. } = request.action else {
-                panic!("{request:?}")
-            };
             assert_eq!(tunnel.order(sequence), Order::Next);
             server.handle_input(now, &body);
             while let Some(event) = server.poll_event().unwrap() {
@@ -406,13 +193,10 @@ mod tests {
                     server.accept_connect();
                 }
             }
-            let data = tunnel.reply(|out| {
+            let answer = tunnel.reply(|out| {
                 server.poll_transmit(now, out, 10_000);
             });
-            let mut answer = Vec::new();
-            Response::Data(data).write(request.keep_alive, &mut answer);
-            let at = answer.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
-            client.handle_input(now, &answer[at + 5..]);
+            client.handle_input(now, &answer[1..]);
             while let Some(event) = client.poll_event().unwrap() {
                 connected |= matches!(event, client::Event::Connected { .. });
             }
@@ -422,21 +206,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = one(&bytes);
-        }
-
-        #[test]
-        fn requests_survive_any_fragmentation(piece in 1usize..40) {
-            let mut all = post("/open/1", &[0]);
-            all.extend(post("/send/x/2", &[7; 50]));
-            let mut r = Requests::default();
-            let mut got = 0;
-            for part in all.chunks(piece) {
-                r.handle_input(part).unwrap();
-                while r.next_request().unwrap().is_some() { got += 1 }
-            }
-            prop_assert_eq!(got, 2);
+        fn any_path_is_read(path in ".{0,60}") {
+            let _ = Action::parse(&path);
         }
     }
 }

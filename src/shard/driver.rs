@@ -3,6 +3,8 @@
 //! A current-thread runtime owns every socket of the shard. Tasks only wait for readiness; all work is done
 //! in short borrows of one owner, so there is no lock and the order of events is that of the thread.
 
+mod tunnel;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
@@ -12,13 +14,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::{LegId, Rng, SessionId, ShardId, Time};
+use rtmp::rtmpt::Tunnel;
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 
 use super::command::{Command, Event, LinkFrame};
 use super::{Output, Settings, Shard};
-use crate::net::{Clock, Permit, RtpPair, RtpPorts};
+use crate::net::{Clock, Parcel, Permit, RtpPair, RtpPorts, Wire};
+use tunnel::TunnelIo;
+pub(crate) use tunnel::{TunnelAsk, TunnelRequest};
 
 /// Room for commands to a shard (layout, "Every queue has a bound").
 const COMMANDS: usize = 1_024;
@@ -36,12 +41,21 @@ const WRITE_CHUNK: usize = 8 * 1024;
 pub(crate) struct Accepted {
     /// Its id, unique in the process.
     pub(crate) session: SessionId,
-    /// The connection, non-blocking.
-    pub(crate) stream: std::net::TcpStream,
+    /// What carries its bytes.
+    pub(crate) carrier: Carrier,
     /// Its address.
     pub(crate) peer: SocketAddr,
     /// Its place within the limits.
     pub(crate) permit: Permit,
+}
+
+/// What carries the bytes of a client.
+#[derive(Debug)]
+pub(crate) enum Carrier {
+    /// A connection.
+    Wire(Parcel),
+    /// HTTP requests, which name the session and prove it by this number.
+    Tunnel(u64),
 }
 
 /// What may be sent to a shard's thread.
@@ -51,6 +65,8 @@ pub(crate) enum Message {
     Command(Command),
     /// From a listener.
     Accepted(Accepted),
+    /// From the HTTP side of RTMPT.
+    Tunnel(TunnelRequest),
     /// The thread is to end.
     Stop,
 }
@@ -114,7 +130,7 @@ pub(crate) fn run(start: Start) -> io::Result<()> {
 }
 
 struct SessionIo {
-    stream: Rc<TcpStream>,
+    wire: Wire,
     /// Bytes taken from the machine that the socket has not taken yet.
     pending: Vec<u8>,
     written: usize,
@@ -136,6 +152,7 @@ struct Driver {
     shard: Shard,
     clock: Clock,
     sessions: HashMap<SessionId, SessionIo>,
+    tunnels: HashMap<SessionId, TunnelIo>,
     legs: HashMap<LegId, LegIo>,
     ports: RtpPorts,
     events: mpsc::Sender<(ShardId, Event)>,
@@ -169,6 +186,7 @@ async fn serve(start: Start) {
         shard: Shard::new(id, settings, rng),
         clock,
         sessions: HashMap::new(),
+        tunnels: HashMap::new(),
         legs: HashMap::new(),
         ports,
         events,
@@ -190,6 +208,7 @@ async fn serve(start: Start) {
                     d.drain(now, &driver);
                 }
                 Some(Message::Accepted(accepted)) => accept(&driver, accepted),
+                Some(Message::Tunnel(request)) => tunnel::request(&driver, request),
             },
             Some(frame) = links.recv() => {
                 let mut d = driver.borrow_mut();
@@ -234,25 +253,41 @@ async fn timers(driver: Shared, rearm: Rc<Notify>) {
 fn accept(driver: &Shared, accepted: Accepted) {
     let Accepted {
         session,
-        stream,
+        carrier,
         peer,
         permit,
     } = accepted;
-    let stream = match TcpStream::from_std(stream) {
-        Ok(stream) => Rc::new(stream),
+    let parcel = match carrier {
+        Carrier::Wire(parcel) => parcel,
+        Carrier::Tunnel(secret) => {
+            let mut d = driver.borrow_mut();
+            let now = d.clock.now();
+            let io = TunnelIo {
+                secret,
+                tunnel: Tunnel::default(),
+                _permit: permit,
+            };
+            d.tunnels.insert(session, io);
+            d.shard.handle_accepted(now, session, peer);
+            return d.drain(now, driver);
+        }
+    };
+    let wire = match parcel.open() {
+        Ok(wire) => wire,
         Err(error) => {
             tracing::warn!(%session, %error, "a client connection could not be taken over");
             return;
         }
     };
     let blocked = Rc::new(Notify::new());
-    let task = tokio::task::spawn_local(client(driver.clone(), session, stream.clone(), blocked.clone()));
+    let stream = wire.stream().clone();
+    let task = tokio::task::spawn_local(client(driver.clone(), session, stream, blocked.clone()));
     let mut d = driver.borrow_mut();
     let now = d.clock.now();
     d.sessions.insert(
         session,
         SessionIo {
-            stream,
+            wire,
             pending: Vec::new(),
             written: 0,
             blocked,
@@ -265,11 +300,16 @@ fn accept(driver: &Shared, accepted: Accepted) {
 }
 
 /// Waits on one client's socket.
-async fn client(driver: Shared, session: SessionId, stream: Rc<TcpStream>, blocked: Rc<Notify>) {
+async fn client(driver: Shared, session: SessionId, stream: Arc<TcpStream>, blocked: Rc<Notify>) {
     let mut buffer = vec![0u8; 4 * 1024];
     let mut stuck = false;
     loop {
+        let more = match driver.borrow_mut().sessions.get_mut(&session) {
+            Some(io) => io.wire.has_more(),
+            None => return,
+        };
         let readable = tokio::select! {
+            () = std::future::ready(()), if more => true,
             result = stream.readable() => result.is_ok(),
             () = blocked.notified(), if !stuck => { stuck = true; continue; }
             result = stream.writable(), if stuck => {
@@ -291,11 +331,14 @@ async fn client(driver: Shared, session: SessionId, stream: Rc<TcpStream>, block
             if taken >= READ_PER_TURN {
                 break false;
             }
-            match stream.try_read(&mut buffer) {
+            let mut d = driver.borrow_mut();
+            let Some(io) = d.sessions.get_mut(&session) else {
+                return;
+            };
+            match io.wire.try_read(&mut buffer) {
                 Ok(0) => break true,
                 Ok(n) => {
                     taken += n;
-                    let mut d = driver.borrow_mut();
                     let now = d.clock.now();
                     d.shard.handle_bytes(now, session, &buffer[..n]);
                     d.drain(now, &driver);
@@ -380,11 +423,13 @@ impl Driver {
                         }
                     }
                     Output::CloseSession { session } => {
-                        if let Some(io) = self.sessions.remove(&session) {
+                        self.tunnels.remove(&session);
+                        if let Some(mut io) = self.sessions.remove(&session) {
                             // The last words, as far as the socket takes them at once.
-                            if let Some(rest) = io.pending.get(io.written..) {
-                                let _unsent = io.stream.try_write(rest);
+                            if let Some(rest) = io.pending.get(io.written..).filter(|r| !r.is_empty()) {
+                                let _unsent = io.wire.try_write(rest);
                             }
+                            io.wire.close();
                             io.task.abort();
                         }
                     }
@@ -437,11 +482,15 @@ impl Driver {
                 io.pending.clear();
                 io.written = 0;
                 if self.shard.transmit(now, session, &mut io.pending, WRITE_CHUNK) == 0 {
+                    if io.wire.try_flush().is_err() {
+                        // A broken one is seen by its reader.
+                        io.blocked.notify_one();
+                    }
                     return;
                 }
             }
             let rest = io.pending.get(io.written..).unwrap_or_default();
-            match io.stream.try_write(rest) {
+            match io.wire.try_write(rest) {
                 Ok(n) => io.written += n,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     io.blocked.notify_one();

@@ -7,6 +7,7 @@
 
 mod backlog;
 mod command;
+mod dealer;
 mod driver;
 mod fresh;
 mod leg;
@@ -27,9 +28,11 @@ use base::{CallId, EndReason, LegId, Rng, SessionId, ShardId, Time};
 use call::{Intent, StreamEvent};
 
 pub use command::{Command, Event, FrameKind, LegStats, LinkFrame, RtpParams};
-pub(crate) use driver::{Accepted, Message, ShardHandle, Start, queues, run};
+pub(crate) use dealer::Dealer;
+pub(crate) use driver::{Carrier, Message, ShardHandle, Start, TunnelAsk, TunnelRequest, queues, run};
 pub use outbox::Output;
 pub use settings::Settings;
+pub(crate) use settings::policy;
 
 use leg::{Kind, MediaLeg, ToneLeg};
 use outbox::Outbox;

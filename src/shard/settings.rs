@@ -1,5 +1,7 @@
 //! What the shards need of the configuration.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use media::PipeOptions;
@@ -41,6 +43,7 @@ impl Settings {
                 connect_timeout: config.rtmp.handshake_timeout,
                 keepalive_interval: config.rtmp.ping_interval,
                 silence_timeout: config.rtmp.idle_timeout,
+                policy: policy(config),
                 limits: rtmp::Limits {
                     video_message: size(config.rtmp.max_message),
                     ..rtmp::Limits::default()
@@ -49,6 +52,20 @@ impl Settings {
             },
         }
     }
+}
+
+/// The policy file: our domains, and the ports on which a film can do something with us. `None` when there is no
+/// domain.
+pub(crate) fn policy(config: &Config) -> Option<String> {
+    let rtmp = &config.rtmp;
+    let ports: BTreeSet<u16> = rtmp
+        .listen
+        .iter()
+        .chain(&rtmp.tls)
+        .map(SocketAddr::port)
+        .collect();
+    let ports: Vec<u16> = ports.into_iter().collect();
+    crate::net::policy_file(&rtmp.policy_domains, &ports)
 }
 
 fn size(size: crate::config::Size) -> usize {

@@ -84,6 +84,7 @@ impl Gateway {
             rtmp: vec![SocketAddr::new(ADDRESS, 1935)],
             sip_udp: vec![sip],
             sip_tcp: Vec::new(),
+            ..Listening::default()
         };
         let settings = exchange::settings::exchange(config, &listening, shards).unwrap();
         let endpoint = exchange::settings::endpoint(config, &listening, &settings);

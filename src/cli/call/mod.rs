@@ -17,10 +17,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::Rng;
+use rtmp::url::Scheme;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::net::{self, Clock, Signals};
+use crate::net::{self, Clock, Signals, TlsConnector, Trust};
 use report::CallReport;
 use session::{Plan, Progress};
 use source::{Codec, Source};
@@ -31,7 +32,7 @@ const LISTENERS: usize = 10;
 /// A headless client: connect to an RTMP gateway, dial, play and record, print call quality
 #[derive(Debug, clap::Args)]
 pub(super) struct Call {
-    /// The gateway, such as rtmp://127.0.0.1/call
+    /// The gateway, such as rtmp://127.0.0.1/call or rtmps://gateway.example:1936/call
     url: String,
     /// What to dial: echo, tone, alice, sip:user@host, +4930123
     target: String,
@@ -65,6 +66,9 @@ pub(super) struct Call {
     /// New calls a second
     #[arg(long, value_name = "R", default_value_t = 10.0, value_parser = rate)]
     rate: f64,
+    /// With rtmps://, take any certificate
+    #[arg(long)]
+    insecure: bool,
     /// Print the summary as JSON
     #[arg(long)]
     json: bool,
@@ -93,15 +97,27 @@ fn rate(text: &str) -> Result<f64, String> {
 impl Call {
     pub(super) fn run(&self) -> Result<(), String> {
         let url = rtmp::url::Url::parse(&self.url).map_err(|e| format!("{}: {e}", self.url))?;
-        if url.scheme != rtmp::url::Scheme::Rtmp {
-            return Err(format!("{}: only rtmp:// is spoken so far", self.url));
-        }
+        let tls = match url.scheme {
+            Scheme::Rtmp => None,
+            Scheme::Rtmps => {
+                let trust = if self.insecure {
+                    Trust::Anybody
+                } else {
+                    Trust::System
+                };
+                Some(TlsConnector::new(trust, None).map_err(|e| e.to_string())?)
+            }
+            Scheme::Rtmpt => {
+                return Err(format!("{}: only rtmp:// and rtmps:// are spoken", self.url));
+            }
+        };
         let audio = self.play.as_deref().map(wav::read).transpose()?;
         let source = Source::new(self.codec, audio.as_ref(), self.marks == Marks::Off)?;
         let login = self.user.clone().zip(self.password.clone());
         let plan = Arc::new(Plan {
             dial: api::dial(self.api, &url, &self.target, login),
             url,
+            tls,
             codec: self.codec,
             source,
             duration: match (&self.duration, &audio) {

@@ -18,7 +18,7 @@ use super::script::{Heard, Pace, Script};
 use super::sink::{self, Sink};
 use super::source::{Codec, Source};
 use super::wav::Recorder;
-use crate::net::Clock;
+use crate::net::{Clock, TlsConnector, Wire};
 
 /// The longest a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -33,6 +33,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) url: Url,
+    /// With which TLS is opened, for rtmps.
+    pub(super) tls: Option<TlsConnector>,
     pub(super) dial: Dial,
     pub(super) codec: Codec,
     pub(super) source: Source,
@@ -127,8 +129,8 @@ impl Call {
             ..CallReport::default()
         };
         let end = match self.connect().await {
-            Ok(stream) => {
-                let mut live = Live::new(&self, stream, &mut sink, began);
+            Ok(wire) => {
+                let mut live = Live::new(&self, wire, &mut sink, began);
                 let end = live.talk().await?;
                 live.farewell().await;
                 report.setup = live.setup;
@@ -162,19 +164,28 @@ impl Call {
         Ok(report)
     }
 
-    async fn connect(&self) -> Result<TcpStream, String> {
+    async fn connect(&self) -> Result<Wire, String> {
         let Url { host, port, .. } = &self.plan.url;
         let at = format!("{host} port {port}");
-        let connect = TcpStream::connect((host.as_str(), *port));
+        let connect = async {
+            let stream = match TcpStream::connect((host.as_str(), *port)).await {
+                Ok(stream) => stream,
+                Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
+                    return Err(format!("{at}: nobody listens there; is the gateway running?"));
+                }
+                Err(e) => return Err(format!("{at}: {e}")),
+            };
+            stream.set_nodelay(true).map_err(|e| format!("{at}: {e}"))?;
+            match &self.plan.tls {
+                None => Ok(Wire::from(stream)),
+                Some(tls) => match tls.open(host, stream).await {
+                    Ok(stream) => Ok(Wire::from(stream)),
+                    Err(e) => Err(format!("{at}: no TLS: {e} (--insecure takes any certificate)")),
+                },
+            }
+        };
         match tokio::time::timeout(CONNECT, connect).await {
-            Ok(Ok(stream)) => {
-                stream.set_nodelay(true).map_err(|e| format!("{at}: {e}"))?;
-                Ok(stream)
-            }
-            Ok(Err(e)) if e.kind() == io::ErrorKind::ConnectionRefused => {
-                Err(format!("{at}: nobody listens there; is the gateway running?"))
-            }
-            Ok(Err(e)) => Err(format!("{at}: {e}")),
+            Ok(result) => result,
             Err(_) => Err(format!("{at}: no connection within {} s", CONNECT.as_secs())),
         }
     }
@@ -183,12 +194,14 @@ impl Call {
 /// A connection in use.
 struct Live<'a> {
     call: &'a Call,
-    stream: TcpStream,
+    wire: Wire,
     client: Connection,
     sink: &'a mut Sink,
     /// Bytes for the socket; the client is asked for more when it is empty, so that late audio waits there,
     /// where it can be dropped.
     out: Vec<u8>,
+    /// The socket would not take all.
+    blocked: bool,
     script: Script,
     pace: Option<Pace>,
     publishing: Option<u32>,
@@ -203,15 +216,16 @@ struct Live<'a> {
 }
 
 impl<'a> Live<'a> {
-    fn new(call: &'a Call, stream: TcpStream, sink: &'a mut Sink, began: Time) -> Live<'a> {
+    fn new(call: &'a Call, wire: Wire, sink: &'a mut Sink, began: Time) -> Live<'a> {
         let mut client = Connection::new(ClientConfig::default(), call.rng.clone(), call.clock.now());
         client.connect(&call.plan.request());
         Live {
             call,
-            stream,
+            wire,
             client,
             sink,
             out: Vec::new(),
+            blocked: false,
             script: Script::new(call.first_mark),
             pace: None,
             publishing: None,
@@ -251,14 +265,15 @@ impl<'a> Live<'a> {
                 self.over.map(|at| at + AFTER_EOF),
             ];
             let due = due.into_iter().fold(None, base::earliest);
+            let (more, stream) = (self.wire.has_more(), self.wire.stream().clone());
             tokio::select! {
                 biased;
-                ready = self.stream.readable() => if let Err(e) = ready.and_then(|()| self.read()) {
+                ready = readable(&stream, more) => if let Err(e) = ready.and_then(|()| self.read()) {
                     // What came before the end may say why.
                     let end = self.events(clock.now())?;
                     return Ok(Some(end.unwrap_or(End::Broke(format!("the connection was lost: {e}")))));
                 },
-                _ = self.stream.writable(), if !self.out.is_empty() => {}
+                _ = stream.writable(), if self.blocked => {}
                 () = clock.sleep_until(due) => {}
                 _ = self.stop.changed() => {}
             }
@@ -268,7 +283,7 @@ impl<'a> Live<'a> {
     /// Takes what the socket has, up to a bound, so that reading does not keep frames from leaving.
     fn read(&mut self) -> io::Result<()> {
         let mut buffer = [0; 16 * 1024];
-        match self.stream.try_read(&mut buffer) {
+        match self.wire.try_read(&mut buffer) {
             Ok(0) => Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
                 "closed by the gateway",
@@ -284,15 +299,22 @@ impl<'a> Live<'a> {
     }
 
     fn flush(&mut self, now: Time) -> io::Result<()> {
-        loop {
+        self.blocked = false;
+        let result = loop {
             if self.out.is_empty() && self.client.poll_transmit(now, &mut self.out, BUDGET) == 0 {
-                return Ok(());
+                break self.wire.try_flush();
             }
-            match self.stream.try_write(&self.out) {
+            match self.wire.try_write(&self.out) {
                 Ok(n) => drop(self.out.drain(..n)),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(e) => return Err(e),
+                Err(e) => break Err(e),
             }
+        };
+        match result {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                self.blocked = true;
+                Ok(())
+            }
+            other => other,
         }
     }
 
@@ -396,17 +418,23 @@ impl<'a> Live<'a> {
         self.client.close(clock.now());
         while clock.now() < last && self.flush(clock.now()).is_ok() && !self.client.is_finished() {
             let due = base::earliest(self.client.poll_timeout(), Some(last));
+            let (more, stream) = (self.wire.has_more(), self.wire.stream().clone());
             tokio::select! {
-                ready = self.stream.readable() => if ready.and_then(|()| self.read()).is_err() {
+                ready = readable(&stream, more) => if ready.and_then(|()| self.read()).is_err() {
                     return;
                 },
-                _ = self.stream.writable(), if !self.out.is_empty() => {}
+                _ = stream.writable(), if self.blocked => {}
                 () = clock.sleep_until(due) => {}
             }
             self.client.handle_timeout(clock.now());
             while let Ok(Some(_)) = self.client.poll_event() {}
         }
     }
+}
+
+/// Waits until there is something to read: at once when `more` is there already.
+async fn readable(stream: &TcpStream, more: bool) -> io::Result<()> {
+    if more { Ok(()) } else { stream.readable().await }
 }
 
 /// The description says most: the gateway puts the SIP status there.
