@@ -268,7 +268,7 @@ fn accept(driver: &Shared, accepted: Accepted) {
                 _permit: permit,
             };
             d.tunnels.insert(session, io);
-            d.shard.handle_accepted(now, session, peer);
+            d.shard.handle_tunnelled(now, session, peer);
             return d.drain(now, driver);
         }
     };

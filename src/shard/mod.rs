@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use base::{CallId, EndReason, LegId, Rng, SessionId, ShardId, Time};
 use call::{Intent, StreamEvent};
+use rtmp::server::{Connection, ServerConfig};
 
 pub use command::{Command, Event, FrameKind, LegStats, LinkFrame, RtpParams};
 pub(crate) use dealer::Dealer;
@@ -93,9 +94,19 @@ impl Shard {
 
     /// A client connected.
     pub fn handle_accepted(&mut self, now: Time, session: SessionId, peer: SocketAddr) {
-        let rng = self.rng.fork();
-        self.sessions
-            .insert(session, Session::new(now, peer, &self.settings, rng));
+        let config = self.settings.rtmp.clone();
+        self.open_session(now, session, peer, config);
+    }
+
+    /// A client opened a session in an HTTP tunnel (RTMPT).
+    pub fn handle_tunnelled(&mut self, now: Time, session: SessionId, peer: SocketAddr) {
+        let config = self.settings.rtmp_in_tunnel();
+        self.open_session(now, session, peer, config);
+    }
+
+    fn open_session(&mut self, now: Time, session: SessionId, peer: SocketAddr, config: ServerConfig) {
+        let conn = Connection::new(config, self.rng.fork(), now);
+        self.sessions.insert(session, Session::new(conn, peer));
         self.outbox.event(Event::SessionOpened { session, peer });
         self.next_sweep.get_or_insert(now + SESSION_SWEEP);
     }

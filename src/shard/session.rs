@@ -2,10 +2,9 @@
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::time::Duration;
 
-use base::{EndReason, LegId, Redacted, Rng, SessionId, Time};
+use base::{EndReason, LegId, Redacted, SessionId, Time};
 use call::{Intent, Outcome, StreamEvent};
 use codecs::CodecId;
 use rtmp::server::{Connect, Connection, Event as RtmpEvent, StreamName};
@@ -14,7 +13,6 @@ use super::Shard;
 use super::command::{Event, FrameKind};
 use super::leg::{Kind, MediaLeg, PublishLeg};
 use super::play::PlayLeg;
-use super::settings::Settings;
 use crate::dialect::{self, StreamDialect};
 
 /// A client whose last stream was ended by the gateway gets so long to leave by itself. Tools that only
@@ -71,9 +69,9 @@ enum Step {
 }
 
 impl Session {
-    pub(super) fn new(now: Time, peer: SocketAddr, settings: &Arc<Settings>, rng: Rng) -> Session {
+    pub(super) fn new(conn: Connection, peer: SocketAddr) -> Session {
         Session {
-            conn: Connection::new(settings.rtmp.clone(), rng, now),
+            conn,
             peer,
             dialect: None,
             announced: Vec::new(),

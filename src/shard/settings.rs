@@ -52,6 +52,14 @@ impl Settings {
             },
         }
     }
+
+    /// RTMP in a tunnel: what a client has not fetched waits with us, where it is seen. No ping need find it out,
+    /// and its answer would tell how often the client asks rather than how it fares.
+    pub(super) fn rtmp_in_tunnel(&self) -> ServerConfig {
+        let mut config = self.rtmp.clone();
+        config.flow.pings = false;
+        config
+    }
 }
 
 /// The policy file: our domains, and the ports on which a film can do something with us. `None` when there is no
