@@ -58,12 +58,13 @@ def carriers_rtmpt_ffmpeg(bench):
     """ffmpeg publishes a tone over RTMPT, and plays it so"""
     gateway = secure(bench)
     url = "rtmpt://127.0.0.1:%d/live/tone" % gateway.rtmpt
-    relay(bench, url, url)
+    # By itself it sends ten frames at a time, more than a second of sound: too late to be fresh.
+    relay(bench, url, url, "-rtmp_flush_interval", 1)
 
 
-def relay(bench, to, at):
+def relay(bench, to, at, *extra):
     publisher = bench.ffmpeg_publish(bench.media("tone-440-8.wav"), to, codec="pcm_mulaw", rate=8000,
-                                     extra=["-t", 12])
+                                     extra=["-t", 12, *extra])
     time.sleep(1.5)
     flv = bench.path("played.flv")
     player = bench.start("player", ["ffmpeg", "-nostdin", "-hide_banner", "-y", "-rtmp_live", "live", "-probesize", 32,
