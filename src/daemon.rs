@@ -8,8 +8,9 @@ use std::time::Duration;
 use base::{Redacted, Rng, ShardId};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle as Task, JoinSet};
 
+use crate::admin::{Admin, ControlSocket, Facts, LogControl, Order};
 use crate::config::Config;
 use crate::exchange::driver::{self as exchange_driver, Request};
 use crate::exchange::{Exchange, settings};
@@ -21,6 +22,8 @@ use crate::tunnel::{self, Tunnels};
 
 /// Events that wait for the exchange (docs/architecture.md, "Queues").
 const EVENTS: usize = 4_096;
+/// News of the exchange that wait to be told.
+const NEWS: usize = 1_024;
 
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
@@ -183,7 +186,7 @@ impl Sockets {
 ///
 /// # Errors
 /// [`StartError`] when it cannot start; nothing runs then.
-pub async fn run(config: Config, mut signals: Signals) -> Result<(), StartError> {
+pub(crate) async fn run(config: Config, mut signals: Signals, log: LogControl) -> Result<(), StartError> {
     let clock = Clock::new();
     let entropy = net::entropy().map_err(system("no randomness from the system"))?;
     let mut rng = Rng::from_entropy(entropy);
@@ -208,6 +211,8 @@ pub async fn run(config: Config, mut signals: Signals) -> Result<(), StartError>
     let (events_tx, events) = mpsc::channel(EVENTS);
     let (handles, threads) = start_shards(&config, workers, clock, &mut rng, events_tx)?;
     let (requests, requests_rx) = mpsc::channel(16);
+    let (news, mut news_rx) = mpsc::channel(NEWS);
+    tokio::spawn(async move { while news_rx.recv().await.is_some() {} });
     let exchange = Exchange::new(
         Arc::new(exchange_settings),
         endpoint,
@@ -225,6 +230,7 @@ pub async fn run(config: Config, mut signals: Signals) -> Result<(), StartError>
         shards: handles.clone(),
         events,
         requests: requests_rx,
+        news,
     }));
     let dealer = Dealer::new(&handles);
     let tunnels = Tunnels::new(dealer.clone(), sockets.tunnels);
@@ -234,16 +240,35 @@ pub async fn run(config: Config, mut signals: Signals) -> Result<(), StartError>
     if let Some(policy) = shard::policy(&config) {
         doors.spawn(net::serve_policy(sockets.policy, policy.into()));
     }
+    let (orders, mut orders_rx) = mpsc::channel(1);
+    let admin = Admin {
+        clock,
+        facts: Arc::new(Facts {
+            name: config.node.name.clone(),
+            listening,
+            started: clock.now(),
+        }),
+        exchange: requests.clone(),
+        shards: handles.clone(),
+        orders,
+        log,
+    };
+    let control = control(&config, &admin);
 
     // Outside systemd there is nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    wait_for_the_end(config.node.drain_grace, &mut signals, &requests).await;
+    let grace = config.node.drain_grace;
+    wait_for_the_end(grace, &mut signals, &mut orders_rx, &requests).await;
     doors.abort_all();
-    drop(requests);
+    let _ended_before = requests.send(Request::Stop).await;
     match exchange.await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::error!(%error, "the exchange ended"),
         Err(error) => tracing::error!(%error, "the exchange failed: a fault of flashgate, please report it"),
+    }
+    for task in control {
+        task.abort();
+        let _aborted = task.await;
     }
     for handle in &handles {
         let _gone = handle.messages.send(Message::Stop).await;
@@ -264,6 +289,22 @@ fn source_address(peer: IpAddr) -> IpAddr {
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
     })
+}
+
+/// Opens what an operator speaks to. A gateway without it is worse off, but its calls go on: that it could not be
+/// opened is logged.
+fn control(config: &Config, admin: &Admin) -> Vec<Task<()>> {
+    let mut tasks = Vec::new();
+    match ControlSocket::bind(config.console.control.as_deref()) {
+        Ok(socket) => {
+            tracing::info!(path = %socket.path().display(), "control socket open");
+            tasks.push(tokio::spawn(socket.serve(admin.clone())));
+        }
+        Err(error) => {
+            tracing::warn!(%error, "no control socket: `flashgate status` and the like will not work")
+        }
+    }
+    tasks
 }
 
 fn start_shards(
@@ -345,8 +386,16 @@ fn tls_files(config: &Config) -> Option<TlsFiles> {
 }
 
 /// First signal: drain. Second signal, or the end of the grace time: hang up.
-async fn wait_for_the_end(grace: Duration, signals: &mut Signals, requests: &mpsc::Sender<Request>) {
-    let asked = signals.next().await;
+async fn wait_for_the_end(
+    grace: Duration,
+    signals: &mut Signals,
+    orders: &mut mpsc::Receiver<Order>,
+    requests: &mpsc::Sender<Request>,
+) {
+    let asked = tokio::select! {
+        asked = signals.next() => asked,
+        Some(Order::Drain) = orders.recv() => Asked::Drain,
+    };
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     if asked == Asked::Drain {
         let (done, drained) = oneshot::channel();

@@ -1,5 +1,6 @@
 //! flashgate: the daemon.
 
+pub(crate) mod admin;
 pub mod cli;
 pub mod config;
 pub mod daemon;

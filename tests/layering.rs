@@ -103,8 +103,18 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "crate::cli",
         ],
     ),
-    ("shard", &["crate::exchange", "sip::", "crate::cli"]),
-    ("exchange", &["crate::dialect", "crate::cli", "rtmp::"]),
+    (
+        "shard",
+        &["crate::exchange", "sip::", "crate::cli", "crate::admin"],
+    ),
+    (
+        "exchange",
+        &["crate::dialect", "crate::cli", "crate::admin", "rtmp::"],
+    ),
+    (
+        "admin",
+        &["crate::dialect", "crate::cli", "rtmp::", "sip::", "media::"],
+    ),
     ("cli", &["sip::", "crate::exchange::", "crate::shard::"]),
 ];
 
@@ -118,6 +128,7 @@ const SHARD_BORDER: &[&str] = &[
     "Message",
     "RtpParams",
     "ShardHandle",
+    "Side",
 ];
 
 /// Protocol folders, each with a README that has a yes/no table of features and names its RFCs or documents.

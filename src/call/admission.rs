@@ -36,6 +36,12 @@ impl Admission {
         }
     }
 
+    /// Other limits from now on; calls in progress stay.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+        self.tokens = self.tokens.min(full(limits));
+    }
+
     /// Takes in a call, or says why not. Each success must be matched by one [`Admission::leave`].
     pub fn enter(&mut self, now: Time) -> Result<(), EndReason> {
         if self.draining {

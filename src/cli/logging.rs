@@ -7,26 +7,25 @@ use tracing::{Level, Metadata};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::prelude::*;
+use tracing_subscriber::reload;
 
+use crate::admin::{LogControl, Tail};
 use crate::config::{Log, LogFormat, LogLevel};
 
 /// The crates whose lines are ours; of others only warnings are of use to an operator.
 const OURS: &[&str] = &["flashgate", "base", "rtmp", "sip", "media", "codecs", "call"];
 
 /// Starts logging as configured. Under systemd each line carries its priority and no time of its own, for
-/// the journal has both.
-pub(super) fn start(config: &Log) {
-    let level = match config.level {
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
-    };
-    let filter = Targets::new()
-        .with_default(level.min(LevelFilter::WARN))
-        .with_targets(OURS.iter().map(|name| (*name, level)));
-    let registry = tracing_subscriber::registry().with(filter);
+/// the journal has both. The level can be changed by what is returned.
+pub(super) fn start(config: &Log) -> LogControl {
+    let (filter, handle) = reload::Layer::new(filter(config.level));
+    let tail = Tail::new();
+    let control = LogControl::new(config.level, &tail, move |level| {
+        handle
+            .reload(self::filter(level))
+            .map_err(|e| format!("the log level cannot be changed: {e}"))
+    });
+    let registry = tracing_subscriber::registry().with(filter).with(tail);
     let lines = tracing_subscriber::fmt::layer();
     if config.format == LogFormat::Json {
         registry
@@ -51,6 +50,21 @@ pub(super) fn start(config: &Log) {
             )
             .init();
     }
+    control
+}
+
+/// What is logged at a level.
+fn filter(level: LogLevel) -> Targets {
+    let level = match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_targets(OURS.iter().map(|name| (*name, level)))
 }
 
 /// Writes each line behind the priority that journald reads (sd-daemon(3)).

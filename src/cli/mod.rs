@@ -2,13 +2,15 @@
 
 mod call;
 mod check;
+mod control;
 mod logging;
 mod run;
+mod show;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// The exit code of a request that failed; wrong usage is 2, as clap has it.
 const FAILED: u8 = 1;
@@ -41,11 +43,15 @@ struct Source {
 
 /// Parses the command line, does what it says, returns the exit code.
 pub fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
-        Command::Run(source) => run::run(&source),
-        Command::Check(check) => check.run(),
-        Command::Call(call) => call.run(),
-    };
+    let matches = control::add_to(Arguments::command()).get_matches();
+    let result = control::run(&matches).unwrap_or_else(|| {
+        let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
+        match arguments.command {
+            Command::Run(source) => run::run(&source),
+            Command::Check(check) => check.run(),
+            Command::Call(call) => call.run(),
+        }
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
@@ -58,10 +64,9 @@ pub fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {
-        Arguments::command().debug_assert();
+        control::add_to(Arguments::command()).debug_assert();
     }
 }

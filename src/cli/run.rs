@@ -12,7 +12,7 @@ const FEW_FILES: u64 = 4096;
 
 pub(super) fn run(source: &Source) -> Result<(), String> {
     let config = Config::load(source.config.as_deref()).map_err(|e| e.to_string())?;
-    logging::start(&config.log);
+    let log = logging::start(&config.log);
     match net::raise_file_limit() {
         Ok(files) if files < FEW_FILES => {
             tracing::warn!(
@@ -31,6 +31,6 @@ pub(super) fn run(source: &Source) -> Result<(), String> {
         .map_err(|e| format!("cannot start: {e}"))?;
     runtime.block_on(async {
         let signals = Signals::new().map_err(|e| format!("cannot handle signals: {e}"))?;
-        daemon::run(config, signals).await.map_err(|e| e.to_string())
+        daemon::run(config, signals, log).await.map_err(|e| e.to_string())
     })
 }

@@ -16,7 +16,8 @@ use std::path::Path;
 
 pub use problem::{Problem, Problems};
 pub use tables::{
-    Access, Config, Digest, Limits, Log, LogFormat, LogLevel, Media, Node, Route, Rtmp, Sip, Tls, Trunk, User,
+    Access, Config, Console, Digest, Limits, Log, LogFormat, LogLevel, Media, Node, Route, Rtmp, Sip, Tls,
+    Trunk, User,
 };
 pub use value::{Pattern, PortRange, Secret, Size};
 

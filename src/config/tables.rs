@@ -41,6 +41,8 @@ section! {
         media: Media = Media::default();
         /// What the gateway takes on at most. Beyond it new work is refused; calls in progress are not touched.
         limits: Limits = Limits::default();
+        /// Where the operator looks and acts.
+        console: Console = Console::default();
         /// What is logged, to stderr.
         log: Log = Log::default();
     }
@@ -337,6 +339,16 @@ section! {
     }
 }
 
+section! {
+    /// `[console]`
+    Console {
+        /// The socket of `flashgate status`, `calls` and the other commands to a running gateway. Unset:
+        /// /run/flashgate/control.sock, or $XDG_RUNTIME_DIR/flashgate/control.sock when not run as a service. Who may
+        /// open it may do everything: it is for the gateway's own account and its group.
+        control: Option<String> = None, eg "\"/run/flashgate/control.sock\"";
+    }
+}
+
 choice! {
     /// How much is logged; each level holds those before it.
     LogLevel {
@@ -360,6 +372,16 @@ choice! {
         Text = "text",
         /// One JSON object a line.
         Json = "json",
+    }
+}
+
+impl LogLevel {
+    /// The level of a word.
+    pub fn parse(word: &str) -> Option<LogLevel> {
+        use LogLevel::{Debug, Error, Info, Trace, Warn};
+        [Error, Warn, Info, Debug, Trace]
+            .into_iter()
+            .find(|level| level.as_str() == word)
     }
 }
 

@@ -34,6 +34,7 @@ impl Exchange {
             Ok(callees) => callees,
             Err(outcome) => {
                 tracing::info!(leg = %caller, status = outcome.status, reason = outcome.reason.label(), "call refused");
+                self.book.refused(caller, outcome.reason);
                 self.tell(now, caller, LegCommand::Refuse(outcome));
                 self.drop_leg(caller);
                 return;
@@ -57,6 +58,7 @@ impl Exchange {
         if let Some(leg) = self.legs.get_mut(&caller) {
             leg.call = Some(id);
         }
+        self.book.began(now, id, caller);
         self.assign(caller, id);
         tracing::info!(call = %id, leg = %caller, callees = callees.ring.len(), "call begins");
         for callee in callees.ring {
@@ -80,7 +82,13 @@ impl Exchange {
     }
 
     fn answer_built_in(&mut self, now: Time, id: CallId, leg: LegId, kind: Kind) {
+        let name = match &kind {
+            Kind::Live(name) => name.clone(),
+            _ => String::new(),
+        };
+        self.book.party(leg, super::view::kind(&kind), name, None);
         self.legs.insert(leg, Leg { call: Some(id), kind });
+        self.book.callee(now, id, leg, false);
         self.leg_event(now, leg, LegEvent::Answered);
     }
 
@@ -92,6 +100,15 @@ impl Exchange {
         let Some(entry) = self.calls.get_mut(&id) else {
             return;
         };
+        if entry.call.caller() != leg {
+            match &event {
+                LegEvent::Answered if entry.call.state() != CallState::Up => {
+                    self.book.callee(now, id, leg, true);
+                }
+                LegEvent::Refused(outcome) => self.book.unanswered(leg, outcome.status),
+                _ => {}
+            }
+        }
         // A route's next trunk is tried when this one failed, not when the callee decided.
         if let LegEvent::Refused(outcome) = &event
             && matches!(outcome.status, 408 | 430 | 500..=599)
@@ -162,9 +179,11 @@ impl Exchange {
         let talked_at = entry.call.answered_at();
         let talked = talked_at.map_or(0, |t| now.since(t).as_secs());
         let normal = talked_at.is_some() && outcome.reason == EndReason::HungUp;
+        let status = if normal { 200 } else { outcome.status };
+        self.book.ended(now, id, status, outcome.reason);
         tracing::info!(
             call = %id,
-            status = if normal { 200 } else { outcome.status },
+            status,
             reason = outcome.reason.label(),
             seconds = talked,
             set_up_ms = entry.call.answered_at().map_or(0, |t| t.since(entry.began).as_millis() as u64),
@@ -178,6 +197,7 @@ impl Exchange {
     /// Forgets a leg and its media.
     pub(super) fn drop_leg(&mut self, id: LegId) {
         let Some(leg) = self.legs.remove(&id) else { return };
+        self.book.forget(id);
         let mut out = Vec::new();
         match leg.kind {
             Kind::Sip(sip) => {
@@ -256,6 +276,8 @@ impl Exchange {
         } else {
             self.halves(b)
         };
+        self.book
+            .far(id, far.all().filter(|half| !echo || near.source != Some(*half)));
         let mut wanted = BTreeSet::new();
         wanted.extend(
             far.source
@@ -286,7 +308,7 @@ impl Exchange {
     }
 
     /// The media halves of a leg.
-    fn halves(&self, leg: LegId) -> Halves {
+    pub(super) fn halves(&self, leg: LegId) -> Halves {
         match self.legs.get(&leg).map(|l| &l.kind) {
             Some(Kind::Sip(_)) if self.wiring.shard_of(leg).is_some() => Halves {
                 source: Some(leg),
@@ -324,7 +346,7 @@ impl Exchange {
 }
 
 impl Halves {
-    fn all(&self) -> impl Iterator<Item = LegId> + use<'_> {
+    pub(super) fn all(&self) -> impl Iterator<Item = LegId> + use<'_> {
         self.source.into_iter().chain(self.sinks.iter().copied())
     }
 }

@@ -29,6 +29,8 @@ pub(super) struct SipCallee {
     pub(super) route: Vec<Uri>,
     /// What a challenge is answered with.
     pub(super) credentials: Option<Credentials>,
+    /// The trunk it is reached by.
+    pub(super) trunk: Option<String>,
     /// The caller's identity, when it is not the caller's own (a trunk's account).
     pub(super) from: Option<NameAddr>,
 }
@@ -99,6 +101,7 @@ impl Exchange {
             binding: None,
             route: self.settings.outbound_proxy.iter().cloned().collect(),
             credentials: None,
+            trunk: None,
             from: None,
         };
         Ok(Callees::ring(vec![Callee::Sip(Box::new(callee))]))
@@ -116,6 +119,7 @@ impl Exchange {
                     binding: Some(binding),
                     route: Vec::new(),
                     credentials: None,
+                    trunk: None,
                     from: None,
                 }))
             };
@@ -247,6 +251,7 @@ fn by_trunk(trunk: &Trunk, number: &str, caller_id: Option<&str>) -> Callee {
         binding: None,
         route: trunk.route.clone(),
         credentials: trunk.credentials.clone(),
+        trunk: Some(trunk.name.clone()),
         from: Some(NameAddr::new(from)),
     }))
 }

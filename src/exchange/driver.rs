@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
-use base::{Rng, ShardId, Time};
+use base::{CallId, Rng, ShardId, Time};
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 
 use super::transport::{Arrival, SendError, Transports};
-use super::{Exchange, Output};
+use super::{Ask, Exchange, News, Output, Snapshot};
 use crate::net::{Clock, Gate, Resolver};
 use crate::shard::{Event, Message, ShardHandle};
 
@@ -22,6 +22,9 @@ const TURN: usize = 64;
 /// Commands that wait for a shard which does not take them; a shard that lets more wait is sick.
 const BACKLOG: usize = 4_096;
 
+/// News that wait for those who are told; a disk that hangs for minutes is bridged.
+const UNTOLD: usize = 65_536;
+
 /// What the rest of the daemon asks of the exchange.
 #[derive(Debug)]
 pub(crate) enum Request {
@@ -29,6 +32,12 @@ pub(crate) enum Request {
     Drain(oneshot::Sender<()>),
     /// End every call now; answered when all is said.
     HangUpAll(oneshot::Sender<()>),
+    /// Show yourself.
+    Look(Ask, oneshot::Sender<Box<Snapshot>>),
+    /// End one call; answered by whether there is such a call.
+    HangUp(CallId, oneshot::Sender<bool>),
+    /// Nothing more is to be done.
+    Stop,
 }
 
 /// Everything the exchange's task needs.
@@ -43,6 +52,8 @@ pub(crate) struct Start {
     pub(crate) shards: Vec<ShardHandle>,
     pub(crate) events: mpsc::Receiver<(ShardId, Event)>,
     pub(crate) requests: mpsc::Receiver<Request>,
+    /// Who is told the news. Full: the news wait here, up to a bound, then the oldest are lost.
+    pub(crate) news: mpsc::Sender<News>,
 }
 
 struct Driver {
@@ -55,9 +66,12 @@ struct Driver {
     lookups: usize,
     shards: Vec<(ShardHandle, VecDeque<Message>)>,
     drained: Option<oneshot::Sender<()>>,
+    news: mpsc::Sender<News>,
+    /// News for which there was no room.
+    untold: VecDeque<News>,
 }
 
-/// Runs the exchange until its requesters are gone.
+/// Runs the exchange until it is told to stop.
 pub(crate) async fn run(start: Start) -> io::Result<()> {
     let Start {
         exchange,
@@ -69,6 +83,7 @@ pub(crate) async fn run(start: Start) -> io::Result<()> {
         shards,
         mut events,
         mut requests,
+        news,
     } = start;
     let (arrivals_tx, mut arrivals) = mpsc::channel(ARRIVALS);
     let (resolved_tx, mut resolved) = mpsc::channel(LOOKUPS);
@@ -86,13 +101,15 @@ pub(crate) async fn run(start: Start) -> io::Result<()> {
             .map(|handle| (handle, VecDeque::new()))
             .collect(),
         drained: None,
+        news,
+        untold: VecDeque::new(),
     };
     let mut arrived = Vec::with_capacity(TURN);
     let mut told = Vec::with_capacity(TURN);
     driver.carry_out();
     loop {
         let mut deadline = driver.exchange.poll_timeout();
-        if driver.shards.iter().any(|(_, backlog)| !backlog.is_empty()) {
+        if !driver.untold.is_empty() || driver.shards.iter().any(|(_, backlog)| !backlog.is_empty()) {
             let soon = driver.clock.now() + Duration::from_millis(5);
             deadline = base::earliest(deadline, Some(soon));
         }
@@ -116,10 +133,16 @@ pub(crate) async fn run(start: Start) -> io::Result<()> {
             request = requests.recv() => {
                 let now = driver.clock.now();
                 match request {
-                    None => return Ok(()),
+                    None | Some(Request::Stop) => return Ok(()),
                     Some(Request::Drain(done)) => {
                         driver.drained = Some(done);
                         driver.exchange.drain(now);
+                    }
+                    Some(Request::Look(ask, answer)) => {
+                        let _asker_gone = answer.send(Box::new(driver.exchange.snapshot(now, &ask)));
+                    }
+                    Some(Request::HangUp(call, done)) => {
+                        let _asker_gone = done.send(driver.exchange.hang_up(now, call));
                     }
                     Some(Request::HangUpAll(done)) => {
                         driver.exchange.hang_up_all(now);
@@ -165,12 +188,31 @@ impl Driver {
                 }
             }
         }
+        self.tell();
         for (handle, backlog) in &mut self.shards {
             while let Some(message) = backlog.pop_front() {
                 if let Err(mpsc::error::TrySendError::Full(message)) = handle.messages.try_send(message) {
                     backlog.push_front(message);
                     break;
                 }
+            }
+        }
+    }
+
+    /// Passes the news on.
+    fn tell(&mut self) {
+        while let Some(news) = self.exchange.poll_news() {
+            if self.untold.len() >= UNTOLD {
+                tracing::error!("records of calls are lost: their file takes none; see [records]");
+                self.untold.pop_front();
+            }
+            self.untold.push_back(news);
+        }
+        while let Some(news) = self.untold.pop_front() {
+            match self.news.try_send(news) {
+                Ok(()) => {}
+                Err(mpsc::error::TrySendError::Full(news)) => return self.untold.push_front(news),
+                Err(mpsc::error::TrySendError::Closed(_)) => {}
             }
         }
     }

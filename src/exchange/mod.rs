@@ -4,6 +4,7 @@
 //! the shards are to do. Its driver (`driver.rs`) is one task; the simulation drives the same machine in
 //! virtual time.
 
+mod book;
 mod calls;
 mod dial;
 pub(crate) mod driver;
@@ -14,6 +15,7 @@ mod sip_leg;
 mod stream_leg;
 mod streams;
 mod transport;
+mod view;
 mod wiring;
 
 use std::cmp::Reverse;
@@ -27,11 +29,15 @@ use call::{Admission, Call, Limits, Routes};
 use codecs::CodecId;
 use sip::{CallHandle, Endpoint, Message, ParseError, RegistrationHandle, Source};
 
-use crate::shard::{Command, Event};
+use crate::shard::{Command, Event, Side};
+use book::Book;
 use dial::Callee;
 use sip_leg::SipLeg;
 use streams::{LiveStream, StreamLeg};
 use wiring::Wiring;
+
+pub use book::{CallRecord, Counters, News, Party, SetUp, TrunkBook};
+pub use view::{Ask, CallView, ContactView, LegView, Snapshot, TrunkView, UserView};
 
 /// How long a published stream is waited for to show its codec before its call is dialled without it.
 const CODEC_WAIT: Duration = Duration::from_millis(300);
@@ -203,6 +209,7 @@ pub struct Exchange {
     next_leg: u64,
     next_call: u64,
     drained_told: bool,
+    book: Book,
 }
 
 impl Exchange {
@@ -243,6 +250,7 @@ impl Exchange {
             next_leg: 0,
             next_call: 0,
             drained_told: false,
+            book: Book::default(),
         };
         exchange.register_trunks(now);
         exchange.pump(now);
@@ -283,6 +291,7 @@ impl Exchange {
     pub fn handle_shard(&mut self, now: Time, shard: ShardId, event: Event) {
         match event {
             Event::SessionOpened { session, peer } => {
+                self.book.counters.sessions += 1;
                 self.sessions.insert(
                     session,
                     SessionEntry {
@@ -295,21 +304,29 @@ impl Exchange {
             Event::SessionClosed { session, reason } => self.session_closed(now, session, reason),
             Event::Intent { session, intent } => self.handle_intent(now, session, intent),
             Event::RtpOpened { leg, local } => self.rtp_opened(now, leg, local),
-            Event::RtpFailed { leg } => self.sip_leg_failed(now, leg, EndReason::Overloaded),
+            Event::RtpFailed { leg } => {
+                self.book.figures(leg, None);
+                self.sip_leg_failed(now, leg, EndReason::Overloaded);
+            }
             Event::LegBroke { leg } => self.leg_broke(now, leg),
             Event::RtpSilent { leg } => self.sip_leg_failed(now, leg, EndReason::TimedOut),
             Event::Digit { leg, digit } => tracing::debug!(%leg, %digit, "digit"),
-            Event::Stats { leg, stats } => tracing::info!(
-                %leg,
-                sent = stats.sent,
-                received = stats.received,
-                lost = stats.lost,
-                late = stats.late,
-                shortened_ms = stats.shortened_ms,
-                jitter_ms = stats.jitter_ms,
-                rtt_ms = stats.rtt_ms,
-                "media ended"
-            ),
+            Event::Stats { leg, stats } => {
+                self.book.figures(leg, Some(stats));
+                if stats.side == Side::Rtp {
+                    tracing::info!(
+                        %leg,
+                        sent = stats.sent,
+                        received = stats.received,
+                        lost = stats.lost,
+                        late = stats.late,
+                        shortened_ms = stats.shortened_ms,
+                        jitter_ms = stats.jitter_ms,
+                        rtt_ms = stats.rtt_ms,
+                        "media ended"
+                    );
+                }
+            }
         }
         self.pump(now);
     }
@@ -317,6 +334,7 @@ impl Exchange {
     /// A deadline of [`Exchange::poll_timeout`] has come.
     pub fn handle_timeout(&mut self, now: Time) {
         self.sip.handle_timeout(now);
+        self.book.handle_timeout(now);
         while let Some(Reverse((at, due))) = self.deadlines.peek().copied() {
             if at > now {
                 break;
@@ -339,12 +357,28 @@ impl Exchange {
     /// When [`Exchange::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Time> {
         let own = self.deadlines.peek().map(|Reverse((at, _))| *at);
-        earliest(self.sip.poll_timeout(), own)
+        earliest(earliest(self.sip.poll_timeout(), own), self.book.poll_timeout())
     }
 
     /// What is to be done next.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
+    }
+
+    /// What those who look on are told next.
+    pub fn poll_news(&mut self) -> Option<News> {
+        self.book.poll_news()
+    }
+
+    /// Ends one call; false when there is no such call.
+    pub fn hang_up(&mut self, now: Time, id: CallId) -> bool {
+        let Some(entry) = self.calls.get_mut(&id) else {
+            return false;
+        };
+        entry.call.hang_up(call::Outcome::new(EndReason::HungUp));
+        self.act(now, id);
+        self.pump(now);
+        true
     }
 
     /// Nothing new is taken in; calls go on until they end or `hang_up_all`.
@@ -375,7 +409,7 @@ impl Exchange {
 
     /// What is left of calls, legs, media halves with routes, sessions, relayed streams and SIP state: all
     /// nothing when nobody is there, for tests of leaks.
-    pub fn population(&self) -> [usize; 8] {
+    pub fn population(&self) -> [usize; 9] {
         let (halves, routes) = self.wiring.population();
         [
             self.calls.len(),
@@ -386,6 +420,7 @@ impl Exchange {
             self.live.len(),
             self.owners.len() + self.by_handle.len(),
             self.sip.calls(),
+            self.book.population(),
         ]
     }
 
@@ -409,6 +444,7 @@ impl Exchange {
     }
 
     fn command(&mut self, shard: ShardId, command: Command) {
+        self.book.see(&command);
         self.outputs.push_back(Output::Shard(shard, command));
     }
 

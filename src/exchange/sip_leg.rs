@@ -119,6 +119,7 @@ impl Exchange {
                 expires,
             } => {
                 let trunk = self.registrations.get(&registration).map_or("", String::as_str);
+                self.book.registered(now, trunk, None);
                 tracing::info!(trunk, expires, "registered");
             }
             SipEvent::RegisterFailed {
@@ -127,6 +128,7 @@ impl Exchange {
                 retry,
             } => {
                 let trunk = self.registrations.get(&registration).map_or("", String::as_str);
+                self.book.registered(now, trunk, Some(status));
                 tracing::warn!(
                     trunk,
                     status,
@@ -184,6 +186,8 @@ impl Exchange {
         );
         self.by_handle.insert(handle, leg);
         let caller_id = from.uri.user().map(|u| u.into_owned()).unwrap_or_default();
+        self.book.party(leg, "sip", from.uri.to_string(), None);
+        self.book.dials(leg, target.to_string());
         tracing::info!(%leg, from = %Redacted(&from.uri), to = %Redacted(target), "call comes in by SIP");
         let resolved = if *target.scheme() == Scheme::Tel {
             match Target::parse(&target.to_string()) {
@@ -239,6 +243,9 @@ impl Exchange {
         let bind = self.rtp_address(peer);
         let seen_as = self.seen_as(bind, peer);
         let order = order_offer(&self.settings.codecs, &self.audio_of(caller));
+        self.book
+            .party(leg, "sip", callee.target.to_string(), callee.trunk.clone());
+        self.book.callee(now, call, leg, false);
         let from = callee.from.unwrap_or_else(|| self.identity(&entry.caller_id));
         let mut invite = Invite::new(callee.target, from);
         invite.route = callee.route;

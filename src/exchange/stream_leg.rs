@@ -261,10 +261,13 @@ impl Exchange {
             return;
         };
         let (name, user) = (stream.name.clone(), stream.user.clone());
+        let party = user.clone().unwrap_or_else(|| stream.ip.to_string());
         let resolved = match Target::parse(&name) {
             Some(target) => self.resolve(now, &target, user.as_deref()),
             None => Err(Outcome::new(EndReason::NotFound)),
         };
+        self.book.party(leg, "stream", party, None);
+        self.book.dials(leg, name);
         let caller_id = user.unwrap_or_else(|| "flash".to_owned());
         self.begin(now, leg, caller_id, resolved);
     }

@@ -9,7 +9,8 @@
 //! | `policy` | the policy file of Flash Player |
 //! | `ports` | RTP/RTCP port pairs |
 //! | `dns` | NAPTR, SRV and addresses, without blocking |
-//! | `signals` | SIGTERM and SIGINT |
+//! | `signals` | SIGTERM, SIGINT and SIGHUP |
+//! | `stamp` | wall-clock times as text |
 //! | `tls` | our certificate, whom we trust |
 //! | `wire` | a connection in the clear or under TLS, for an owner who decides when to read and write |
 //! | `sys` | the few system calls that no crate offers safely |
@@ -22,6 +23,7 @@ mod http;
 mod policy;
 mod ports;
 mod signals;
+mod stamp;
 mod sys;
 mod tls;
 mod wire;
@@ -34,6 +36,7 @@ pub use http::{http_body, serve_http};
 pub use policy::{policy_file, serve_policy};
 pub use ports::{PortsExhausted, RtpPair, RtpPorts};
 pub use signals::{Asked, Signals};
+pub use stamp::{parse_stamp, stamp};
 pub use sys::{entropy, keep_send_queue_short, raise_file_limit, unsent};
 pub use tls::{TlsAcceptor, TlsConnector, TlsError, TlsFiles, Trust, open as open_tls};
 pub use wire::{Parcel, Wire};

@@ -185,7 +185,7 @@ pub enum Event {
         /// Which digit.
         digit: char,
     },
-    /// The figures of an RTP leg at its end.
+    /// The figures of a media leg at its end.
     Stats {
         /// Which leg.
         leg: LegId,
@@ -194,21 +194,45 @@ pub enum Event {
     },
 }
 
-/// The figures of an RTP leg.
+/// On which side of the gateway a media leg is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Side {
+    /// A SIP party's RTP.
+    #[default]
+    Rtp,
+    /// A stream of a client.
+    Client,
+}
+
+/// The figures of a media leg.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LegStats {
-    /// Packets received.
+    /// RTP or a client.
+    pub side: Side,
+    /// What was received last; `None` for nothing, or for audio that is relayed unread.
+    pub codec_in: Option<CodecId>,
+    /// What is sent; `None` for nothing, or for audio that is relayed unread.
+    pub codec_out: Option<CodecId>,
+    /// Packets or frames received.
     pub received: u64,
-    /// Packets sent.
+    /// Packets or frames sent.
     pub sent: u64,
     /// Packets that never came.
     pub lost: u64,
     /// Packets that came too late to be played.
     pub late: u64,
+    /// Frames made up for packets that were missing.
+    pub concealed: u64,
+    /// Packets the peer says it did not get.
+    pub remote_lost: u64,
     /// Interarrival jitter, ms (RFC 3550 §6.4.1).
     pub jitter_ms: f32,
     /// Round-trip time by RTCP, ms; 0 when never measured.
     pub rtt_ms: f32,
+    /// How long a missing packet is waited for now: what the jitter buffer adds, ms.
+    pub wait_ms: f32,
+    /// Audio toward the peer that waits to be sent, ms.
+    pub depth_ms: f32,
     /// Audio toward the peer that was left out or compressed to be in time, ms.
     pub shortened_ms: u64,
 }

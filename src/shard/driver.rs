@@ -16,11 +16,11 @@ use std::time::Duration;
 use base::{LegId, Rng, SessionId, ShardId, Time};
 use rtmp::rtmpt::Tunnel;
 use tokio::net::{TcpStream, UdpSocket};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use super::command::{Command, Event, LinkFrame};
-use super::{Output, Settings, Shard};
+use super::{Figures, Look, Output, Settings, Shard};
 use crate::net::{Clock, Parcel, Permit, RtpPair, RtpPorts, Wire};
 use tunnel::TunnelIo;
 pub(crate) use tunnel::{TunnelAsk, TunnelRequest};
@@ -67,6 +67,8 @@ pub(crate) enum Message {
     Accepted(Accepted),
     /// From the HTTP side of RTMPT.
     Tunnel(TunnelRequest),
+    /// The figures are wanted. That an answer comes shows that the shard runs.
+    Look(Look, oneshot::Sender<Figures>),
     /// The thread is to end.
     Stop,
 }
@@ -209,6 +211,11 @@ async fn serve(start: Start) {
                 }
                 Some(Message::Accepted(accepted)) => accept(&driver, accepted),
                 Some(Message::Tunnel(request)) => tunnel::request(&driver, request),
+                Some(Message::Look(look, answer)) => {
+                    let mut d = driver.borrow_mut();
+                    let now = d.clock.now();
+                    let _asker_gone = answer.send(d.shard.figures(now, &look));
+                }
             },
             Some(frame) = links.recv() => {
                 let mut d = driver.borrow_mut();

@@ -5,7 +5,7 @@ use codecs::CodecId;
 use codecs::tone::Tone;
 use media::MediaTime;
 
-use super::command::FrameKind;
+use super::command::{FrameKind, LegStats, Side};
 use super::play::PlayLeg;
 use super::rtp_leg::RtpLeg;
 
@@ -44,6 +44,8 @@ pub(super) struct PublishLeg {
     pub(super) codec: Option<Option<CodecId>>,
     /// RTMP time without its wrap, ms.
     time: Option<u64>,
+    /// Audio messages that came.
+    pub(super) frames: u64,
 }
 
 impl PublishLeg {
@@ -51,6 +53,17 @@ impl PublishLeg {
         PublishLeg {
             codec: None,
             time: None,
+            frames: 0,
+        }
+    }
+
+    /// The figures so far.
+    pub(super) fn stats(&self) -> LegStats {
+        LegStats {
+            side: Side::Client,
+            codec_in: self.codec.flatten(),
+            received: self.frames,
+            ..LegStats::default()
         }
     }
 

@@ -9,6 +9,7 @@ mod backlog;
 mod command;
 mod dealer;
 mod driver;
+mod figures;
 mod fresh;
 mod leg;
 mod outbox;
@@ -28,9 +29,10 @@ use base::{CallId, EndReason, LegId, Rng, SessionId, ShardId, Time};
 use call::{Intent, StreamEvent};
 use rtmp::server::{Connection, ServerConfig};
 
-pub use command::{Command, Event, FrameKind, LegStats, LinkFrame, RtpParams};
+pub use command::{Command, Event, FrameKind, LegStats, LinkFrame, RtpParams, Side};
 pub(crate) use dealer::Dealer;
 pub(crate) use driver::{Carrier, Message, ShardHandle, Start, TunnelAsk, TunnelRequest, queues, run};
+pub use figures::{Figures, Lateness, LegFigures, Look, Traffic};
 pub use outbox::Output;
 pub use settings::Settings;
 pub(crate) use settings::policy;
@@ -65,6 +67,7 @@ pub struct Shard {
     outbox: Outbox,
     /// A frame on its way from a source to its sinks.
     scratch: Vec<u8>,
+    watch: figures::Watch,
 }
 
 impl Shard {
@@ -84,6 +87,7 @@ impl Shard {
             next_leg: 0,
             outbox: Outbox::default(),
             scratch: Vec::with_capacity(2_048),
+            watch: figures::Watch::default(),
         }
     }
 
@@ -257,6 +261,7 @@ impl Shard {
             // A late step is not repeated: what is more than a full round behind is skipped, and the
             // timestamps advance by the clock.
             let behind = now.since(at) > STEP * 16;
+            self.watch.lateness.note(now.since(at));
             self.next_step = Some(if behind { now + STEP } else { at + STEP });
             self.take_step(now);
         }
@@ -397,13 +402,13 @@ impl Shard {
         for source in self.legs.values_mut() {
             source.sinks.retain(|s| *s != leg);
         }
+        if let Some(stats) = entry.stats() {
+            self.watch.closed(leg, &stats);
+            self.outbox.event(Event::Stats { leg, stats });
+        }
         if let Kind::Rtp(mut rtp) = entry.kind {
             rtp.close(now, &mut self.outbox);
             self.outbox.close_rtp(leg);
-            self.outbox.event(Event::Stats {
-                leg,
-                stats: rtp.stats(),
-            });
         }
     }
 
@@ -445,6 +450,9 @@ impl Shard {
             return;
         };
         source.remember(kind, payload);
+        if self.watch.is_metering() {
+            self.watch.hear(now, from, kind, payload);
+        }
         for shard in &source.exports {
             self.outbox.link(
                 *shard,

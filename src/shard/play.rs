@@ -1,6 +1,7 @@
 //! A stream that a client plays: what it is fed becomes FLV audio, video and data messages.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base::{SessionId, Time};
 use call::pick_flash;
@@ -9,7 +10,7 @@ use media::{MediaTime, Pipe};
 use rtmp::server::Connection;
 
 use super::backlog::Backlog;
-use super::command::FrameKind;
+use super::command::{FrameKind, LegStats, Side};
 use super::fresh::Freshness;
 use super::settings::Settings;
 
@@ -36,6 +37,10 @@ pub(super) struct PlayLeg {
     offset: Option<u32>,
     /// RTMP time of the last message, ms.
     last_ms: u32,
+    /// Audio messages given to the connection.
+    sent: u64,
+    /// Audio that was left out because too much waited at the client.
+    left_out: Duration,
 }
 
 impl PlayLeg {
@@ -56,6 +61,19 @@ impl PlayLeg {
             backlog: Backlog::default(),
             offset: None,
             last_ms: 0,
+            sent: 0,
+            left_out: Duration::ZERO,
+        }
+    }
+
+    /// The figures so far.
+    pub(super) fn stats(&self) -> LegStats {
+        LegStats {
+            side: Side::Client,
+            codec_out: self.pipe.as_ref().map(|pipe| pipe.to()),
+            sent: self.sent,
+            shortened_ms: u64::try_from(self.left_out.as_millis()).unwrap_or(u64::MAX),
+            ..LegStats::default()
         }
     }
 
@@ -101,6 +119,7 @@ impl PlayLeg {
             }
             FrameKind::Tag { ms } => {
                 let at = self.at(ms);
+                self.sent += 1;
                 conn.send_audio(now, self.stream, at, &[payload], false);
             }
             FrameKind::Video { ms } => {
@@ -128,6 +147,7 @@ impl PlayLeg {
             };
             let length = MediaTime::new(u64::from(frame.ticks), pipe.clock()).as_duration();
             if !self.backlog.admits(now, length, silent) {
+                self.left_out += length;
                 continue;
             }
             let at = self.at((frame.time.as_millis() & u64::from(u32::MAX)) as u32);
@@ -140,6 +160,9 @@ impl PlayLeg {
             );
             if queued {
                 self.backlog.sent(now, length);
+                self.sent += 1;
+            } else {
+                self.left_out += length;
             }
         }
     }

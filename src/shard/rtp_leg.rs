@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::{LegId, Rng, Time};
+use codecs::CodecId;
 use media::{
     DtmfReceiver, DtmfSender, DtmfSlot, EventPacket, JitterBuffer, Latch, LatchDecision, Out, Pipe,
     PipeOptions, Playout, RTP_HEADER, RtcpEvent, RtcpSession, RtpPacket, RtpReceiver, RtpSender, SeqUnwrap,
     Slot, Verdict,
 };
 
-use super::command::{FrameKind, LegStats, RtpParams};
+use super::command::{FrameKind, LegStats, RtpParams, Side};
 use super::outbox::Outbox;
 use super::settings::Settings;
 
@@ -55,6 +56,8 @@ pub(super) struct RtpLeg {
     shortened_before: u64,
     sent: u64,
     foreign: u64,
+    /// What came last.
+    codec_in: Option<CodecId>,
 }
 
 /// Where the audio toward the peer comes from.
@@ -99,6 +102,7 @@ impl RtpLeg {
             shortened_before: 0,
             sent: 0,
             foreign: 0,
+            codec_in: None,
             settings,
             rng,
         }
@@ -242,6 +246,7 @@ impl RtpLeg {
                     if self.dtmf_in.is_down() {
                         continue;
                     }
+                    self.codec_in = Some(*codec);
                     payload.clear();
                     payload.extend_from_slice(bytes);
                     return Some(FrameKind::Audio {
@@ -563,12 +568,22 @@ impl RtpLeg {
     pub(super) fn stats(&self) -> LegStats {
         let (rtcp, jitter) = (self.rtcp.stats(), self.jitter.stats());
         LegStats {
+            side: Side::Rtp,
+            codec_in: self.codec_in,
+            codec_out: self.params.as_ref().map(|p| p.send.1),
             received: rtcp.received,
             sent: self.sent,
             lost: u64::try_from(rtcp.lost).unwrap_or(0),
             late: jitter.late,
+            concealed: jitter.concealed,
+            remote_lost: u64::try_from(rtcp.remote_lost).unwrap_or(0),
             jitter_ms: rtcp.jitter_ms,
             rtt_ms: rtcp.rtt_ms.unwrap_or(0.0),
+            wait_ms: jitter.wait_ms,
+            depth_ms: match &self.feed {
+                Feed::Paced(playout) => playout.depth_ms() as f32,
+                Feed::Silent | Feed::Straight { .. } => 0.0,
+            },
             shortened_ms: self.shortened_ms(),
         }
     }

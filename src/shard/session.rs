@@ -335,6 +335,7 @@ impl Shard {
             return;
         };
         let time = publish.time(timestamp);
+        publish.frames += 1;
         if publish.codec != Some(codec) {
             publish.codec = Some(codec);
             self.intend(id, Intent::StreamCodec { leg, codec });

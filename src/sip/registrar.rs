@@ -150,6 +150,11 @@ impl Registrar {
         Ok(asked.min(self.max))
     }
 
+    /// Every address of record with a binding.
+    pub(crate) fn aors(&self) -> impl Iterator<Item = &str> {
+        self.aors.keys().map(String::as_str)
+    }
+
     /// What is bound to an address of record, preferred ones first.
     pub(crate) fn bindings(&self, now: Time, aor: &str) -> Vec<Binding> {
         let list = self.aors.get(aor).map_or(&[] as &[Stored], Vec::as_slice);

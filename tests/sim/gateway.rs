@@ -50,7 +50,7 @@ struct Session {
 /// What is left in the gateway; all zero when nobody is there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Population {
-    pub exchange: [usize; 8],
+    pub exchange: [usize; 9],
     pub shards: (usize, usize),
     pub sessions: usize,
     pub ports: usize,

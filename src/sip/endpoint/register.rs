@@ -51,6 +51,11 @@ impl Endpoint {
         self.registrar.bindings(now, aor)
     }
 
+    /// Every address of record that somebody registered, in alphabetical order.
+    pub fn registrations(&self) -> impl Iterator<Item = &str> {
+        self.registrar.aors()
+    }
+
     /// REGISTER for the embedded registrar (RFC 3261 §10.3).
     pub(super) fn handle_register(&mut self, now: Time, tx: u64, source: Source, request: &Request) {
         let Ok(to) = request.headers.to() else {

@@ -1,0 +1,311 @@
+//! What each command does: questions to the owners, answers as JSON.
+
+use base::{CallId, LegId};
+use serde_json::{Value, json};
+
+use super::process::Process;
+use super::table::Args;
+use super::{Admin, Failure, Order};
+use crate::config::LogLevel;
+use crate::exchange::{Ask, CallView, LegView, TrunkView, UserView};
+use crate::net::stamp;
+use crate::shard::{Figures, LegFigures, LegStats, Look};
+
+/// Calls in one answer unless more are asked for, and at most.
+const CALLS: usize = 1_000;
+const MOST_CALLS: usize = 10_000;
+/// Users in one answer.
+const USERS: usize = 5_000;
+
+pub(super) async fn status(admin: &Admin, _args: &Args) -> Result<Value, Failure> {
+    let snapshot = admin.snapshot(Ask::default()).await?;
+    let shards = admin.figures(Look::Sums).await;
+    let process = Process::now();
+    let lag = |f: &Figures| f.lateness.worst_us as f64 / 1_000.0;
+    let worst = shards.iter().flatten().map(lag).fold(0.0, f64::max);
+    let of_state = |state| -> usize {
+        let fits = snapshot.by_state.iter().filter(|((s, _), _)| *s == state);
+        fits.map(|(_, n)| n).sum()
+    };
+    let registering: Vec<&TrunkView> = snapshot.trunks.iter().filter(|t| t.registers).collect();
+    let up = registering
+        .iter()
+        .filter(|t| t.book.registered == Some(true))
+        .count();
+    let facts = &admin.facts;
+    Ok(json!({
+        "name": facts.name,
+        "version": env!("CARGO_PKG_VERSION"),
+        "state": if snapshot.draining { "draining" } else { "running" },
+        "started": stamp(admin.wall(facts.started)),
+        "uptime_s": admin.clock.now().since(facts.started).as_secs(),
+        "calls": {
+            "now": snapshot.calls_now,
+            "dialling": of_state("dialling"),
+            "ringing": of_state("ringing"),
+            "up": of_state("up"),
+            "total": snapshot.counters.calls,
+            "answered": snapshot.counters.answered,
+            "refused": snapshot.counters.refused.values().sum::<u64>(),
+        },
+        "sessions": snapshot.sessions,
+        "streams": snapshot.streams,
+        "registered": snapshot.registered,
+        "trunks": format!("{up} of {}", registering.len()),
+        "shards": shards.iter().map(|s| match s {
+            Some(f) => json!({ "answers": true, "sessions": f.sessions, "legs": f.legs, "lag_ms": lag(f) }),
+            None => json!({ "answers": false }),
+        }).collect::<Vec<_>>(),
+        "lag_ms": worst,
+        "memory_bytes": process.memory_bytes,
+        "cpu_ms": process.cpu_ms,
+        "open_files": process.files,
+        "log_level": admin.log.level().as_str(),
+        "listening": {
+            "rtmp": facts.listening.rtmp,
+            "sip_udp": facts.listening.sip_udp,
+            "sip_tcp": facts.listening.sip_tcp,
+        },
+    }))
+}
+
+pub(super) async fn calls(admin: &Admin, args: &Args) -> Result<Value, Failure> {
+    let limit = match args.get("limit").and_then(Value::as_str) {
+        None => CALLS,
+        Some(text) => match text.parse() {
+            Ok(n) if (1..=MOST_CALLS).contains(&n) => n,
+            _ => return Err(Failure::new(400, "`limit` must be a number from 1 to 10000")),
+        },
+    };
+    let ask = Ask {
+        calls: limit,
+        ..Ask::default()
+    };
+    let snapshot = admin.snapshot(ask).await?;
+    let legs = shown(&admin.figures(Look::Legs).await);
+    let calls: Vec<Value> = snapshot
+        .calls
+        .iter()
+        .map(|call| call_json(admin, call, &legs))
+        .collect();
+    Ok(json!({ "total": snapshot.calls_now, "calls": calls }))
+}
+
+pub(super) async fn call_info(admin: &Admin, args: &Args) -> Result<Value, Failure> {
+    let id = call_id(args)?;
+    let ask = Ask {
+        call: Some(id),
+        ..Ask::default()
+    };
+    let snapshot = admin.snapshot(ask).await?;
+    let call = snapshot.calls.first().ok_or_else(|| no_call(id))?;
+    let halves = call.legs.iter().flat_map(|l| l.halves.iter().copied()).collect();
+    let legs = shown(&admin.figures(Look::Levels(halves)).await);
+    Ok(call_json(admin, call, &legs))
+}
+
+pub(super) async fn hangup(admin: &Admin, args: &Args) -> Result<Value, Failure> {
+    let id = call_id(args)?;
+    if admin.hang_up(id).await? {
+        tracing::info!(call = %id, "hung up by the operator");
+        Ok(json!({ "message": format!("call {id} is hung up") }))
+    } else {
+        Err(no_call(id))
+    }
+}
+
+pub(super) async fn users(admin: &Admin, _args: &Args) -> Result<Value, Failure> {
+    let ask = Ask {
+        users: USERS,
+        ..Ask::default()
+    };
+    let snapshot = admin.snapshot(ask).await?;
+    let users: Vec<Value> = snapshot.users.iter().map(user_json).collect();
+    Ok(json!({ "registered": snapshot.registered, "users": users }))
+}
+
+pub(super) async fn trunks(admin: &Admin, _args: &Args) -> Result<Value, Failure> {
+    let snapshot = admin.snapshot(Ask::default()).await?;
+    let trunks: Vec<Value> = snapshot.trunks.iter().map(|t| trunk_json(admin, t)).collect();
+    Ok(json!({ "trunks": trunks }))
+}
+
+pub(super) async fn drain(admin: &Admin, _args: &Args) -> Result<Value, Failure> {
+    if admin.orders.try_send(Order::Drain).is_err() {
+        return Err(Failure::new(409, "the gateway is already ending"));
+    }
+    Ok(json!({ "message": "draining: no new calls; the gateway ends when those in progress have ended" }))
+}
+
+pub(super) async fn log(admin: &Admin, args: &Args) -> Result<Value, Failure> {
+    let word = args.get("level").and_then(Value::as_str).unwrap_or_default();
+    let level = LogLevel::parse(word).ok_or_else(|| Failure::new(400, "no such level"))?;
+    admin.set_log_level(level)?;
+    Ok(json!({ "message": format!("the log level is {word}") }))
+}
+
+fn call_id(args: &Args) -> Result<CallId, Failure> {
+    let text = args.get("id").and_then(Value::as_str).unwrap_or_default();
+    let number = text.strip_prefix('c').unwrap_or(text);
+    match number.parse() {
+        Ok(n) if number.bytes().all(|b| b.is_ascii_digit()) => Ok(CallId(n)),
+        _ => Err(Failure::new(
+            400,
+            "a call is named by the letter c and a number: c17",
+        )),
+    }
+}
+
+fn no_call(id: CallId) -> Failure {
+    Failure::new(
+        404,
+        format!("there is no call {id}; `flashgate calls` lists those there are"),
+    )
+}
+
+/// The legs that all shards show, by id.
+fn shown(shards: &[Option<Figures>]) -> std::collections::HashMap<LegId, LegFigures> {
+    let all = shards.iter().flatten().flat_map(|f| f.shown.iter());
+    all.map(|l| (l.leg, *l)).collect()
+}
+
+type Legs = std::collections::HashMap<LegId, LegFigures>;
+
+fn call_json(admin: &Admin, call: &CallView, legs: &Legs) -> Value {
+    let now = admin.clock.now();
+    let sums: Vec<(LegStats, Option<f32>)> = call.legs.iter().map(|leg| leg_sum(leg, legs)).collect();
+    let worst = |of: fn(&LegStats) -> f32| sums.iter().map(|(s, _)| of(s)).fold(0.0, f32::max);
+    let delay: f32 = sums.iter().map(|(s, _)| s.wait_ms + s.depth_ms).sum();
+    let caller = call.legs.iter().find(|l| l.caller);
+    json!({
+        "id": call.call.to_string(),
+        "state": call.state,
+        "dialled": call.dialled,
+        "caller": caller.map(|l| l.party.name.as_str()),
+        "began": stamp(admin.wall(call.began)),
+        "answered": call.answered.map(|at| stamp(admin.wall(at))),
+        "seconds": now.since(call.answered.unwrap_or(call.began)).as_secs(),
+        "codecs": codecs(&sums),
+        "loss_percent": tenth(worst(loss_percent)),
+        "jitter_ms": tenth(worst(|s| s.jitter_ms)),
+        "rtt_ms": tenth(worst(|s| s.rtt_ms)),
+        "delay_ms": tenth(delay),
+        "legs": call.legs.iter().zip(&sums).map(|(leg, (s, level))| json!({
+            "id": leg.leg.to_string(),
+            "role": if leg.caller { "caller" } else { "callee" },
+            "kind": leg.party.kind,
+            "name": leg.party.name,
+            "trunk": leg.party.trunk,
+            "codec_in": label(s.codec_in),
+            "codec_out": label(s.codec_out),
+            "received": s.received,
+            "sent": s.sent,
+            "lost": s.lost,
+            "late": s.late,
+            "concealed": s.concealed,
+            "remote_lost": s.remote_lost,
+            "loss_percent": tenth(loss_percent(s)),
+            "jitter_ms": tenth(s.jitter_ms),
+            "rtt_ms": tenth(s.rtt_ms),
+            "delay_ms": tenth(s.wait_ms + s.depth_ms),
+            "left_out_ms": s.shortened_ms,
+            "level_dbov": level.map(tenth),
+        })).collect::<Vec<_>>(),
+    })
+}
+
+/// The figures of all media halves of a leg as one.
+fn leg_sum(leg: &LegView, legs: &Legs) -> (LegStats, Option<f32>) {
+    let mut sum = LegStats::default();
+    let mut level = None;
+    for half in leg.halves.iter().filter_map(|h| legs.get(h)) {
+        let s = &half.stats;
+        sum.side = s.side;
+        sum.codec_in = sum.codec_in.or(s.codec_in);
+        sum.codec_out = sum.codec_out.or(s.codec_out);
+        sum.received += s.received;
+        sum.sent += s.sent;
+        sum.lost += s.lost;
+        sum.late += s.late;
+        sum.concealed += s.concealed;
+        sum.remote_lost += s.remote_lost;
+        sum.jitter_ms = sum.jitter_ms.max(s.jitter_ms);
+        sum.rtt_ms = sum.rtt_ms.max(s.rtt_ms);
+        sum.wait_ms = sum.wait_ms.max(s.wait_ms);
+        sum.depth_ms = sum.depth_ms.max(s.depth_ms);
+        sum.shortened_ms += s.shortened_ms;
+        level = level.or(half.level_dbov);
+    }
+    (sum, level)
+}
+
+/// What the parties send, `speex, pcmu`; one word when both send the same.
+fn codecs(sums: &[(LegStats, Option<f32>)]) -> String {
+    let mut names: Vec<&str> = sums
+        .iter()
+        .filter_map(|(s, _)| label(s.codec_in).or(label(s.codec_out)))
+        .collect();
+    names.dedup();
+    names.join(", ")
+}
+
+fn label(codec: Option<codecs::CodecId>) -> Option<&'static str> {
+    codec.map(|c| codecs::codec(c).label)
+}
+
+/// Share of packets that were not heard.
+fn loss_percent(s: &LegStats) -> f32 {
+    let expected = s.received + s.lost;
+    if expected == 0 {
+        return 0.0;
+    }
+    (s.lost + s.late) as f32 * 100.0 / expected as f32
+}
+
+fn tenth(x: f32) -> f64 {
+    (f64::from(x) * 10.0).round() / 10.0
+}
+
+fn user_json(user: &UserView) -> Value {
+    let contacts = &user.contacts;
+    let joined = |of: &dyn Fn(&crate::exchange::ContactView) -> Option<String>| {
+        contacts.iter().filter_map(of).collect::<Vec<_>>().join(" ")
+    };
+    json!({
+        "aor": user.aor,
+        "account": user.account,
+        "contact_uris": joined(&|c| Some(c.uri.clone())),
+        "remotes": joined(&|c| c.remote.map(|r| r.to_string())),
+        "expires_s": contacts.iter().map(|c| c.expires).max(),
+        "user_agent": joined(&|c| c.user_agent.clone()),
+        "contacts": contacts.iter().map(|c| json!({
+            "uri": c.uri,
+            "remote": c.remote,
+            "transport": c.transport,
+            "expires_s": c.expires,
+            "user_agent": c.user_agent,
+        })).collect::<Vec<_>>(),
+    })
+}
+
+fn trunk_json(admin: &Admin, trunk: &TrunkView) -> Value {
+    let book = &trunk.book;
+    let state = match (trunk.registers, book.registered, book.register_status) {
+        (false, ..) => "no registration".to_owned(),
+        (true, None, _) => "registering".to_owned(),
+        (true, Some(true), _) => "registered".to_owned(),
+        (true, Some(false), Some(status)) => format!("refused ({status})"),
+        (true, Some(false), None) => "refused".to_owned(),
+    };
+    json!({
+        "name": trunk.name,
+        "uri": trunk.uri,
+        "state": state,
+        "healthy": !trunk.registers || book.registered == Some(true),
+        "since": book.since.map(|at| stamp(admin.wall(at))),
+        "calls_now": trunk.calls_now,
+        "calls": book.calls,
+        "answered": book.answered,
+        "failed": book.failed,
+    })
+}
