@@ -182,11 +182,23 @@ impl Sockets {
     }
 }
 
+/// Runs a gateway until it is asked to end, in a process whose log is another's.
+///
+/// # Errors
+/// [`StartError`] when it cannot start; nothing runs then.
+pub async fn run(config: Config, signals: Signals) -> Result<(), StartError> {
+    run_with(config, signals, LogControl::detached()).await
+}
+
 /// Runs a gateway until it is asked to end.
 ///
 /// # Errors
 /// [`StartError`] when it cannot start; nothing runs then.
-pub(crate) async fn run(config: Config, mut signals: Signals, log: LogControl) -> Result<(), StartError> {
+pub(crate) async fn run_with(
+    config: Config,
+    mut signals: Signals,
+    log: LogControl,
+) -> Result<(), StartError> {
     let clock = Clock::new();
     let entropy = net::entropy().map_err(system("no randomness from the system"))?;
     let mut rng = Rng::from_entropy(entropy);

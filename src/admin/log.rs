@@ -58,6 +58,13 @@ impl LogControl {
         }
     }
 
+    /// Over a log that is another's: its level cannot be changed, and nothing of it is seen.
+    pub(crate) fn detached() -> LogControl {
+        LogControl::new(LogLevel::Info, &Tail::new(), |_| {
+            Err("the log belongs to the program this gateway runs in".to_owned())
+        })
+    }
+
     /// How much is logged now.
     pub(crate) fn level(&self) -> LogLevel {
         let n = usize::from(self.level.load(Ordering::Relaxed));

@@ -31,6 +31,8 @@ pub(super) fn run(source: &Source) -> Result<(), String> {
         .map_err(|e| format!("cannot start: {e}"))?;
     runtime.block_on(async {
         let signals = Signals::new().map_err(|e| format!("cannot handle signals: {e}"))?;
-        daemon::run(config, signals, log).await.map_err(|e| e.to_string())
+        daemon::run_with(config, signals, log)
+            .await
+            .map_err(|e| e.to_string())
     })
 }
