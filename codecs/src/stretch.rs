@@ -27,8 +27,13 @@ impl Stretch {
     /// returns the samples written. Begins and ends exactly as `pcm` does, so frames still join. Nothing is removed
     /// from less than 5 ms, and nothing where a sound begins or breaks off: then all is copied.
     pub fn compress(&mut self, pcm: &[i16], out: &mut [i16]) -> usize {
+        self.compress_at_most(usize::MAX, pcm, out)
+    }
+
+    /// The same, but removes no more than `most` samples: exactly those where that is less than a period can be.
+    pub fn compress_at_most(&mut self, most: usize, pcm: &[i16], out: &mut [i16]) -> usize {
         let n = pcm.len();
-        let Some((period, overlap)) = self.plan(pcm).filter(|(p, _)| out.len() >= n - p) else {
+        let Some((period, overlap)) = self.plan(pcm, most).filter(|(p, _)| out.len() >= n - p) else {
             return copy(pcm, out);
         };
         let (head, tail) = out[..n - period].split_at_mut(overlap);
@@ -41,7 +46,7 @@ impl Stretch {
     /// those of [`Self::compress`].
     pub fn expand(&mut self, pcm: &[i16], out: &mut [i16]) -> usize {
         let n = pcm.len();
-        let Some((period, overlap)) = self.plan(pcm).filter(|(p, _)| out.len() >= n + p) else {
+        let Some((period, overlap)) = self.plan(pcm, usize::MAX).filter(|(p, _)| out.len() >= n + p) else {
             return copy(pcm, out);
         };
         let (head, rest) = out[..n + period].split_at_mut(period);
@@ -52,13 +57,15 @@ impl Stretch {
         n + period
     }
 
-    /// Finds the period and the length of the cross-fade.
-    fn plan(&self, pcm: &[i16]) -> Option<(usize, usize)> {
+    /// Finds the period, of at most `most` samples, and the length of the cross-fade.
+    fn plan(&self, pcm: &[i16], most: usize) -> Option<(usize, usize)> {
         let longest = self.longest.min(pcm.len() / 2);
-        if longest < self.shortest {
+        if longest < self.shortest || most == 0 {
             return None;
         }
         let overlap = longest.min(pcm.len() - longest);
+        let longest = longest.min(most);
+        let shortest = self.shortest.min(most);
         let stride = (self.rate / 8_000).max(1);
         let start = &pcm[..overlap];
         let own: f32 = start
@@ -78,7 +85,7 @@ impl Stretch {
             }
             (product / energy.sqrt(), energy)
         };
-        let mut best = (self.shortest, f32::MIN, 1.0);
+        let mut best = (shortest, f32::MIN, 1.0);
         let mut consider = |lag: usize| {
             let (score, energy) = measure(lag);
             if score > best.1 {
@@ -86,11 +93,11 @@ impl Stretch {
             }
             best.0
         };
-        let mut coarse = self.shortest;
-        for lag in (self.shortest..=longest).step_by(stride) {
+        let mut coarse = shortest;
+        for lag in (shortest..=longest).step_by(stride) {
             coarse = consider(lag);
         }
-        for lag in coarse.saturating_sub(stride - 1).max(self.shortest)..=(coarse + stride - 1).min(longest) {
+        for lag in coarse.saturating_sub(stride - 1).max(shortest)..=(coarse + stride - 1).min(longest) {
             consider(lag);
         }
         // A step of more than 10 dB is an onset or an end, unless both are all but silent (below about -60 dBov).
@@ -171,6 +178,24 @@ mod tests {
         let n = stretch.expand(&input, &mut out);
         assert_eq!((&out[..40], &out[n - 40..n]), (&input[..40], &input[280..]));
         assert!(rough(&out[..n]) <= rough(&input) * 5 / 4);
+    }
+
+    #[test]
+    fn no_more_than_asked_for_is_removed() {
+        let mut input = vec![0; 320];
+        Tone::new(200.0, -15.0, 8_000).fill(&mut input);
+        let mut stretch = Stretch::new(8_000);
+        let mut out = [0; 320];
+        let whole = 320 - stretch.compress(&input, &mut out);
+        assert!(whole >= 40);
+        for most in [1, 7, 20, 39, 50, 100, 1_000] {
+            let removed = 320 - stretch.compress_at_most(most, &input, &mut out);
+            assert!(removed <= most, "{removed} of {most}");
+            // Less than a period is taken exactly, more is a period.
+            assert!(removed == most || removed >= 20, "{removed} of {most}");
+            assert_eq!(out[320 - removed - 100..320 - removed], input[220..]);
+        }
+        assert_eq!(stretch.compress_at_most(0, &input, &mut out), 320);
     }
 
     #[test]

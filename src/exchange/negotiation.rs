@@ -150,11 +150,12 @@ impl Place {
     }
 }
 
-/// The codecs as SDP names them, and telephone-event at each of their clocks (RFC 4733 §2.1).
+/// The codecs as SDP names them, and telephone-event at each of their clocks (RFC 4733 §2.1) and at the one that
+/// every phone has.
 fn capabilities(order: &[CodecId], dtmf: bool) -> (Vec<Capability>, Vec<Option<CodecId>>) {
     let mut capabilities = Vec::new();
     let mut behind = Vec::new();
-    let mut clocks: Vec<u32> = Vec::new();
+    let mut clocks = vec![sdp::EVENT_CLOCK];
     for (n, id) in order.iter().enumerate() {
         let row = codecs::codec(*id);
         let dynamic = FIRST_DYNAMIC + u8::try_from(n).unwrap_or(0).min(4);
@@ -201,7 +202,7 @@ fn params(agreed: &Agreed, behind: &[Option<CodecId>]) -> Option<RtpParams> {
         dtmf: agreed
             .event_pt
             .zip(agreed.receive_event_pt)
-            .map(|(pt, _)| (pt, agreed.format.clock)),
+            .map(|(pt, _)| (pt, agreed.event_clock)),
         dtmf_receive: agreed.receive_event_pt,
         sending: agreed.direction.sends() && remote.is_some(),
         receiving: agreed.direction.receives(),

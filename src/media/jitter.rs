@@ -87,6 +87,8 @@ pub struct JitterBuffer {
     offset: i64,
     next: Option<Next>,
     ring: [Cell; RING],
+    /// What an entry makes room for.
+    frame_bytes: usize,
     pool: Vec<Entry>,
     free: Vec<u8>,
     /// The entry lent out by the last poll.
@@ -133,15 +135,29 @@ struct Entry {
     arrived: Time,
 }
 
+impl Entry {
+    fn new(bytes: usize) -> Entry {
+        Entry {
+            payload: Vec::with_capacity(bytes),
+            payload_type: 0,
+            marker: false,
+            media: 0,
+            arrived: Time::ZERO,
+        }
+    }
+}
+
 impl JitterBuffer {
     /// A buffer for an RTP clock of `clock` Hz. `frame_ms` is the packet duration to expect until the packets
-    /// themselves show it; `frame_bytes` the payload size to make room for at once (longer ones cost one
-    /// allocation per slot, and none may exceed [`params::MAX_PAYLOAD`]).
+    /// themselves show it; `frame_bytes` the payload size to make room for (longer ones cost one allocation per
+    /// slot, and none may exceed [`params::MAX_PAYLOAD`]).
+    ///
+    /// Room for [`params::JITTER_READY`] packets is made at once; the first time that more wait than ever before
+    /// costs an allocation, and that room is kept.
     pub fn new(clock: u32, frame_ms: u32, frame_bytes: usize) -> JitterBuffer {
         let clock = clock.max(1000);
         let frame_ticks = i64::from(clock) * i64::from(frame_ms.clamp(5, 200)) / 1000;
-        // One more than the bound: the entry lent out.
-        let entries = params::JITTER_FRAMES + 1;
+        let frame_bytes = frame_bytes.min(params::MAX_PAYLOAD);
         JitterBuffer {
             clock,
             frame_ticks,
@@ -151,16 +167,11 @@ impl JitterBuffer {
             offset: 0,
             next: None,
             ring: [Cell::Empty; RING],
-            pool: (0..entries)
-                .map(|_| Entry {
-                    payload: Vec::with_capacity(frame_bytes.min(params::MAX_PAYLOAD)),
-                    payload_type: 0,
-                    marker: false,
-                    media: 0,
-                    arrived: Time::ZERO,
-                })
+            frame_bytes,
+            pool: (0..params::JITTER_READY)
+                .map(|_| Entry::new(frame_bytes))
                 .collect(),
-            free: (0..entries as u8).rev().collect(),
+            free: (0..params::JITTER_READY as u8).rev().collect(),
             lent: None,
             held: 0,
             seen: 0,
@@ -207,7 +218,7 @@ impl JitterBuffer {
             self.set(index, Cell::Skip);
             return Ok(self.late());
         }
-        let Some(slot) = self.free.pop() else {
+        let Some(slot) = self.take_slot() else {
             self.stats.overflow += 1;
             return Ok(Insert::Late);
         };
@@ -432,6 +443,18 @@ impl JitterBuffer {
             self.set(index, Cell::Empty);
         }
         self.step(target, false);
+    }
+
+    /// An entry that is free, made if need be; one more than the bound may be out, the one lent.
+    fn take_slot(&mut self) -> Option<u8> {
+        if let Some(slot) = self.free.pop() {
+            return Some(slot);
+        }
+        let slot = self.pool.len();
+        (slot <= params::JITTER_FRAMES).then(|| {
+            self.pool.push(Entry::new(self.frame_bytes));
+            slot as u8
+        })
     }
 
     fn set(&mut self, index: usize, cell: Cell) {

@@ -13,6 +13,8 @@ pub const MAX_PAYLOAD: usize = 1500;
 /// Most packets held out of order: one second of 20 ms frames, far above [`MAX_WAIT`]. When full, the oldest
 /// goes.
 pub const JITTER_FRAMES: usize = 50;
+/// Packets that room is made for at once: what is in hand on a clean path, and a reordered one.
+pub const JITTER_READY: usize = 3;
 /// A bucket of the window over which transit times are compared.
 pub const BUCKET: Duration = Duration::from_millis(250);
 /// Buckets in the window.

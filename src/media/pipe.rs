@@ -225,13 +225,14 @@ impl Pipe {
         }
     }
 
-    /// Takes about one pitch period out of the audio at the front so that nothing is missed, only faster; the
-    /// ticks removed, 0 when there is too little audio, or only frames that cannot be cut.
-    pub fn compress_one(&mut self) -> u32 {
+    /// Takes about one pitch period, but no more than `most` ticks, out of the audio at the front so that nothing
+    /// is missed, only faster; the ticks removed, 0 when there is too little audio, or only frames that cannot be
+    /// cut.
+    pub fn compress_one(&mut self, most: u32) -> u32 {
         match &mut self.kind {
-            Kind::Bytes(b) => b.compress_one(),
+            Kind::Bytes(b) => b.compress_one(most),
             Kind::Frames(_) => 0,
-            Kind::Coded(c) => c.compress_one(),
+            Kind::Coded(c) => c.compress_one(most),
         }
     }
 

@@ -69,8 +69,6 @@ pub struct Playout {
     /// Standing delay is being removed. Once begun that goes on below the slot with which it began: what is no
     /// whole frame cannot be sent without the next message, so it delays and helps against no jitter.
     shortening: bool,
-    /// The last piece compressed away, ticks: what the next is likely to take.
-    last_cut: u32,
     /// How much longer speech passes whole since it was last shortened, ticks.
     rest: u32,
     last_push: Option<Time>,
@@ -93,7 +91,6 @@ impl Playout {
             running: false,
             excess_for: 0,
             shortening: false,
-            last_cut: 0,
             rest: 0,
             last_push: None,
             stats: PlayoutStats::default(),
@@ -218,10 +215,15 @@ impl Playout {
     fn shorten(&mut self) {
         let slot = self.slot_ticks;
         self.rest = self.rest.saturating_sub(slot);
-        let floor = if self.shortening {
-            self.last_cut.max(slot / 4)
-        } else {
+        let floor = if !self.shortening {
             params::STANDING_SLOTS * slot
+        } else if !self.pipe.can_compress() {
+            slot
+        } else if self.longest.is_multiple_of(slot) {
+            1
+        } else {
+            // What is no whole slot may be the rhythm of messages that are none.
+            slot / 4
         };
         let Some(least) = self.window.least().filter(|l| *l >= floor) else {
             self.excess_for = 0;
@@ -239,13 +241,14 @@ impl Playout {
         {
             return;
         } else {
-            self.compress(least >= params::RUSH_SLOTS * slot)
+            self.compress(least)
         };
         self.shortening |= removed > 0;
         self.window.lower(removed);
     }
 
-    fn compress(&mut self, rush: bool) -> u32 {
+    fn compress(&mut self, least: u32) -> u32 {
+        let rush = least >= params::RUSH_SLOTS * self.slot_ticks;
         if self.rest > 0 {
             return 0;
         }
@@ -255,10 +258,9 @@ impl Playout {
             } else {
                 params::COMPRESS_SHARE
             };
-            let removed = self.pipe.compress_one();
+            let removed = self.pipe.compress_one(least);
             self.stats.compressed_ticks += u64::from(removed);
             self.rest = removed.saturating_mul(share);
-            self.last_cut = removed;
             removed
         } else {
             let every = if rush {
@@ -270,7 +272,6 @@ impl Playout {
             self.stats.dropped_ticks += u64::from(removed);
             if removed > 0 {
                 self.rest = self.slot_ticks * every;
-                self.last_cut = self.slot_ticks;
             }
             removed
         }

@@ -5,12 +5,14 @@
 
 mod tunnel;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use base::{LegId, Rng, SessionId, ShardId, Time};
@@ -33,6 +35,8 @@ const LINK_FRAMES: usize = 1_024;
 const READ_PER_TURN: usize = 64 * 1024;
 /// Datagrams read from one leg before others get their turn.
 const PACKETS_PER_TURN: usize = 16;
+/// Read from a socket at once: some twenty messages of audio, and more than any datagram of media.
+const READ: usize = 4 * 1024;
 /// Bytes asked of a session for one write; small, so that what waits can still be dropped as late.
 const WRITE_CHUNK: usize = 8 * 1024;
 
@@ -136,11 +140,41 @@ struct SessionIo {
     /// Bytes taken from the machine that the socket has not taken yet.
     pending: Vec<u8>,
     written: usize,
-    /// Woken when the socket would not take all.
-    blocked: Rc<Notify>,
+    blocked: Rc<Blocked>,
     task: AbortHandle,
     /// Gives the place within the limits back when the session is gone.
     _permit: Permit,
+}
+
+/// A client's socket would not take all: its task waits until it does.
+#[derive(Default)]
+struct Blocked {
+    is: Cell<bool>,
+    task: RefCell<Option<Waker>>,
+}
+
+impl Blocked {
+    fn set(&self) {
+        self.is.set(true);
+        if let Some(task) = self.task.take() {
+            task.wake();
+        }
+    }
+
+    /// Notes the task that wants to know.
+    fn register(&self, cx: &Context<'_>) {
+        let mut task = self.task.borrow_mut();
+        if !task.as_ref().is_some_and(|t| t.will_wake(cx.waker())) {
+            *task = Some(cx.waker().clone());
+        }
+    }
+}
+
+/// Why a client's task wakes.
+enum Wake {
+    Read,
+    Write,
+    Broken,
 }
 
 struct LegIo {
@@ -164,6 +198,8 @@ struct Driver {
     /// The deadline the timer task sleeps to.
     armed: Option<Time>,
     rearm: Rc<Notify>,
+    /// What is read lands here: one for all sockets, for only one is read at a time.
+    buffer: Box<[u8]>,
 }
 
 type Shared = Rc<RefCell<Driver>>;
@@ -196,6 +232,7 @@ async fn serve(start: Start) {
         peers,
         armed: None,
         rearm: rearm.clone(),
+        buffer: vec![0; READ].into(),
     }));
     tokio::task::spawn_local(timers(driver.clone(), rearm));
     loop {
@@ -286,7 +323,7 @@ fn accept(driver: &Shared, accepted: Accepted) {
             return;
         }
     };
-    let blocked = Rc::new(Notify::new());
+    let blocked = Rc::new(Blocked::default());
     let stream = wire.stream().clone();
     let task = tokio::task::spawn_local(client(driver.clone(), session, stream, blocked.clone()));
     let mut d = driver.borrow_mut();

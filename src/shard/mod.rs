@@ -255,7 +255,13 @@ impl Shard {
                 break;
             }
             self.deadlines.pop();
-            self.guard_leg(now, leg, |shard| shard.run_rtp(now, leg));
+            if let Some(MediaLeg {
+                kind: Kind::Rtp(rtp), ..
+            }) = self.legs.get_mut(&leg)
+            {
+                rtp.deadline_came(at);
+                self.guard_leg(now, leg, |shard| shard.run_rtp(now, leg));
+            }
         }
         while let Some(at) = self.next_step.filter(|at| *at <= now) {
             // A late step is not repeated: what is more than a full round behind is skipped, and the
@@ -272,8 +278,11 @@ impl Shard {
 
     /// When [`Shard::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Time> {
-        let deadline = self.deadlines.peek().map(|Reverse((at, _))| *at);
-        base::earliest(deadline, base::earliest(self.next_step, self.next_sweep))
+        // Jitter buffers are looked at with the next step: none waits so exactly that a wake-up of its own is worth it.
+        let media = self
+            .next_step
+            .or_else(|| self.deadlines.peek().map(|Reverse((at, _))| *at));
+        base::earliest(media, self.next_sweep)
     }
 
     /// What is to be done next.

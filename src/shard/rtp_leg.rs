@@ -263,14 +263,22 @@ impl RtpLeg {
         }
     }
 
-    /// A jitter buffer deadline that was not yet told.
+    /// A jitter buffer deadline that is earlier than the one told last. A later one is told when that has come:
+    /// with every packet the deadline moves on, and almost none is ever reached.
     pub(super) fn new_deadline(&mut self) -> Option<Time> {
-        let wanted = self.jitter.poll_timeout();
-        if wanted == self.armed {
+        let wanted = self.jitter.poll_timeout()?;
+        if self.armed.is_some_and(|armed| armed <= wanted) {
             return None;
         }
-        self.armed = wanted;
-        wanted
+        self.armed = Some(wanted);
+        self.armed
+    }
+
+    /// The deadline told last has come.
+    pub(super) fn deadline_came(&mut self, at: Time) {
+        if self.armed == Some(at) {
+            self.armed = None;
+        }
     }
 
     /// A digit the peer pressed.
@@ -439,12 +447,20 @@ impl RtpLeg {
         self.report(now, outbox);
     }
 
+    /// What digits want of a slot of audio. They have the time base of the audio (RFC 4733 §2.1), but their
+    /// lengths are told in a clock of their own where the peer has telephone-event at that only.
     fn dtmf_slot(&mut self, ticks: u32) -> DtmfSlot {
-        if self.dtmf_out.is_busy() {
-            self.dtmf_out.slot(self.sender.timestamp(), ticks)
-        } else {
-            DtmfSlot::Idle
+        if !self.dtmf_out.is_busy() {
+            return DtmfSlot::Idle;
         }
+        let events = self
+            .params
+            .as_ref()
+            .and_then(|p| p.dtmf)
+            .map_or(self.clock, |(_, c)| c);
+        let length = u64::from(ticks) * u64::from(events) / u64::from(self.clock.max(1));
+        self.dtmf_out
+            .slot(self.sender.timestamp(), u32::try_from(length).unwrap_or(ticks))
     }
 
     /// Sends a frame of 20 ms, or keeps it until the packet the peer asked for is full.

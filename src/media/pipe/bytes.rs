@@ -105,9 +105,13 @@ impl Bytes {
         (self.data.drop_front(ticks as usize * self.width) / self.width) as u32
     }
 
-    pub(super) fn compress_one(&mut self) -> u32 {
+    pub(super) fn compress_one(&mut self, most: u32) -> u32 {
         let n = self.look(self.pcm.len());
-        let Some(kept) = self.pcm.get_mut(..n).and_then(|pcm| self.trim.compress(pcm)) else {
+        let Some(kept) = self
+            .pcm
+            .get_mut(..n)
+            .and_then(|pcm| self.trim.compress(most as usize, pcm))
+        else {
             return 0;
         };
         // The front is replaced by its shorter self; what is behind stays byte for byte.

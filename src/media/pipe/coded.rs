@@ -159,10 +159,11 @@ impl Coded {
         self.ticks(n)
     }
 
-    pub(super) fn compress_one(&mut self) -> u32 {
+    pub(super) fn compress_one(&mut self, most: u32) -> u32 {
         let look = Trim::look(self.rate).min(self.pcm.len());
+        let most = self.samples(most);
         let front = self.pcm.as_mut_slice().get_mut(..look).unwrap_or_default();
-        let Some(kept) = self.trim.compress(front) else {
+        let Some(kept) = self.trim.compress(most, front) else {
             return 0;
         };
         let removed = look - kept;

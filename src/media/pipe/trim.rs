@@ -44,12 +44,12 @@ impl Trim {
         !self.active && (level < QUIET || level < self.vad.floor() + MARGIN)
     }
 
-    /// Takes one period out of the front [`Trim::look`] samples of `pcm`; how many now remain of those, at the
-    /// beginning of `pcm`. `None` when nothing could be taken out.
-    pub(super) fn compress(&mut self, pcm: &mut [i16]) -> Option<usize> {
+    /// Takes one period of at most `most` samples out of the front [`Trim::look`] samples of `pcm`; how many now
+    /// remain of those, at the beginning of `pcm`. `None` when nothing could be taken out.
+    pub(super) fn compress(&mut self, most: usize, pcm: &mut [i16]) -> Option<usize> {
         let n = pcm.len().min(self.scratch.len());
         let front = pcm.get_mut(..n)?;
-        let kept = self.stretch.compress(front, &mut self.scratch);
+        let kept = self.stretch.compress_at_most(most, front, &mut self.scratch);
         if kept >= n {
             return None;
         }

@@ -245,6 +245,27 @@ fn drift_stays_within_one_frame() {
     }
 }
 
+/// What is no whole frame cannot be sent and only delays: of messages that are whole slots nothing is left over.
+#[test]
+fn standing_delay_is_removed_to_the_last_sample() {
+    for (from, to) in [
+        (CodecId::Pcmu, CodecId::Pcmu),
+        (CodecId::Pcmu, CodecId::Pcma),
+        (CodecId::SpeexWb, CodecId::Pcmu),
+    ] {
+        for hz in [110.0, 197.0, 303.0] {
+            let mut b = Bench::new(from, to, 20.0, 1.0, false);
+            b.voice = Voice::Tone(Tone::new(hz, -20.0, codecs::codec(from).sample_rate));
+            b.run(secs(1), |_, _| {});
+            b.net.stall(Time::from_millis(1_070));
+            b.run(secs(10), |_, _| {});
+            assert_eq!(b.least_depth(secs(11)), 0, "{from:?} {to:?} {hz}");
+            assert_eq!(b.playout.pipe().depth(), 0);
+            assert!(b.playout.stats().compressed_ticks > 0);
+        }
+    }
+}
+
 #[test]
 fn a_pause_is_silence_and_the_marker_follows_it() {
     let mut b = Bench::new(CodecId::Pcmu, CodecId::Pcmu, 20.0, 1.0, false);

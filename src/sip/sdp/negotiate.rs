@@ -30,6 +30,9 @@ pub struct Local {
     pub ptime: Option<u32>,
 }
 
+/// The clock at which every phone has telephone-event, in Hz: many have it at no other, whatever their codecs.
+pub const EVENT_CLOCK: u32 = 8_000;
+
 /// Whose order of formats decides.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Prefer {
@@ -53,10 +56,12 @@ pub struct Agreed {
     pub capability: usize,
     /// Everything else the peer may send, with the numbers it sends under, without telephone-event.
     pub others: Vec<Format>,
-    /// DTMF in the clock of the format: the number to send with.
+    /// DTMF: the number to send with.
     pub event_pt: Option<u8>,
-    /// DTMF in the clock of the format: the number under which the peer sends.
+    /// DTMF: the number under which the peer sends.
     pub receive_event_pt: Option<u8>,
+    /// The clock of DTMF, in Hz: that of the format, or [`EVENT_CLOCK`] when the two sides have only that in common.
+    pub event_clock: u32,
     /// Which way media flows, seen from us.
     pub direction: Direction,
     /// The peer does not want our media: we are on hold.
@@ -124,10 +129,13 @@ pub fn answer(
         .find_map(|(i, m)| choose(m, capabilities, prefer).map(|(c, f)| (i, m, c, f)));
     let (index, theirs, capability, format) = found.ok_or(Error::Incompatible)?;
 
-    let event = capabilities
-        .iter()
-        .filter(|c| c.is_telephone_event() && c.clock == format.clock)
-        .find_map(|c| theirs.telephone_event(c.clock).map(|f| c.as_format(f.pt)));
+    // In the clock of the format (RFC 4733 §2.1), else in the one that everybody has.
+    let event = [format.clock, EVENT_CLOCK].into_iter().find_map(|clock| {
+        let ours = capabilities
+            .iter()
+            .find(|c| c.is_telephone_event() && c.clock == clock)?;
+        theirs.telephone_event(clock).map(|f| ours.as_format(f.pt))
+    });
     let event_pt = event.as_ref().map(|f| f.pt);
     let ours = capabilities.get(capability).and_then(|c| c.fmtp.clone());
     let written = Format {
@@ -157,6 +165,7 @@ pub fn answer(
         others: Vec::new(),
         event_pt,
         receive_event_pt: event_pt,
+        event_clock: event.map_or(format.clock, |e| e.clock),
         direction,
         on_hold: theirs.is_hold(),
         ..Agreed::new(index, format, theirs, local)
@@ -190,18 +199,17 @@ pub fn accept(
         .filter_map(|f| Some((f, offered(f)?, capabilities.iter().position(|c| c.handles(f))?)));
     let (format, sent_as, capability) = common.next().ok_or(Error::Incompatible)?;
     let others = common.map(|(_, o, _)| o.clone()).collect();
-    let receive_event_pt = ours.telephone_event(format.clock).map(|f| f.pt);
-    let event_pt = theirs
-        .telephone_event(format.clock)
-        .filter(|_| receive_event_pt.is_some())
-        .map(|f| f.pt);
+    let event = [format.clock, EVENT_CLOCK]
+        .into_iter()
+        .find_map(|clock| ours.telephone_event(clock).zip(theirs.telephone_event(clock)));
     let direction = theirs.flow().reversed().and(ours.direction);
     Ok(Agreed {
         receive_pt: sent_as.pt,
         capability,
         others,
-        event_pt,
-        receive_event_pt: event_pt.and(receive_event_pt),
+        event_pt: event.map(|(_, theirs)| theirs.pt),
+        receive_event_pt: event.map(|(ours, _)| ours.pt),
+        event_clock: event.map_or(format.clock, |(ours, _)| ours.clock),
         direction,
         on_hold: ours.direction.sends() && theirs.is_hold(),
         ..Agreed::new(index, format.clone(), theirs, local)
@@ -224,6 +232,7 @@ impl Agreed {
         Agreed {
             index,
             receive_pt: format.pt,
+            event_clock: format.clock,
             format,
             capability: 0,
             others: Vec::new(),

@@ -111,15 +111,19 @@ fn an_answer_takes_one_medium_and_refuses_the_others() {
         ("speex", 97, 0)
     );
     // The phone offered events at 8000 only.
-    assert_eq!(g.event_pt, None);
+    assert_eq!(
+        (g.event_pt, g.receive_event_pt, g.event_clock),
+        (Some(101), Some(101), 8_000)
+    );
     assert_eq!((g.remote_port, g.remote_rtcp_port, g.ptime), (49_170, 53_020, 30));
     assert_eq!(g.direction, Direction::SendRecv);
     let m = &a.session.media;
     assert_eq!((m[0].port, m[1].port, m[2].port), (40_000, 0, 0));
     let text = String::from_utf8(a.session.to_bytes()).unwrap();
-    assert!(
-        text.contains("m=audio 40000 RTP/AVP 97\r\na=rtpmap:97 speex/16000\r\na=ptime:30\r\na=sendrecv\r\n")
-    );
+    assert!(text.contains(
+        "m=audio 40000 RTP/AVP 97 101\r\na=rtpmap:97 speex/16000\r\na=rtpmap:101 telephone-event/8000\r\n\
+             a=fmtp:101 0-16\r\na=ptime:30\r\na=sendrecv\r\n"
+    ));
     assert!(text.contains("m=video 0 RTP/AVP 31\r\nm=image 0 udptl t38\r\n"));
     assert!(!text.contains("rtcp-mux"));
 }
@@ -133,6 +137,36 @@ fn the_policy_decides_whose_order_counts() {
         "m=audio 40000 RTP/AVP 8 101\r\na=rtpmap:8 PCMA/8000\r\n\
          a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\n"
     ));
+}
+
+/// Events have the clock of the codec where both have that, else 8,000 Hz.
+#[test]
+fn events_beside_a_wideband_codec() {
+    let wide = "v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/AVP 97 101 100\r\na=rtpmap:97 speex/16000\r\n\
+        a=rtpmap:101 telephone-event/8000\r\n";
+    let both = format!("{wide}a=rtpmap:100 telephone-event/16000\r\n");
+    for (text, pt, clock) in [(wide, 101, 8_000), (both.as_str(), 100, 16_000)] {
+        let g = answer(&parse(text), &local(), &capabilities(), Prefer::Ours)
+            .unwrap()
+            .agreed;
+        assert_eq!(
+            (g.event_pt, g.receive_event_pt, g.event_clock),
+            (Some(pt), Some(pt), clock)
+        );
+        // The same as an answer to our offer; ours are 101 at 8,000 and 102 at 16,000.
+        let ours = offer(&local(), &capabilities());
+        let g = accept(&ours, &parse(text), &local(), &capabilities()).unwrap();
+        let expected = if clock == 8_000 { 101 } else { 102 };
+        assert_eq!(
+            (g.event_pt, g.receive_event_pt, g.event_clock),
+            (Some(pt), Some(expected), clock)
+        );
+    }
+    let none = wide.replace("telephone-event", "x-event");
+    let g = answer(&parse(&none), &local(), &capabilities(), Prefer::Ours)
+        .unwrap()
+        .agreed;
+    assert_eq!((g.event_pt, g.receive_event_pt), (None, None));
 }
 
 #[test]
