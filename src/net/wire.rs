@@ -119,7 +119,14 @@ impl Wire {
     /// `WouldBlock` when nothing is there, or why the connection is broken.
     pub fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else {
-            return self.stream.try_read(buf);
+            let n = self.stream.try_read(buf)?;
+            if (1..buf.len()).contains(&n) {
+                // A short read has emptied the socket, and what comes later is told anew: saying so saves the read
+                // that would find nothing.
+                let empty = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+                let _told = self.stream.try_io(tokio::io::Interest::READABLE, empty);
+            }
+            return Ok(n);
         };
         loop {
             match tls.reader().read(buf) {

@@ -344,67 +344,52 @@ fn accept(driver: &Shared, accepted: Accepted) {
 }
 
 /// Waits on one client's socket.
-async fn client(driver: Shared, session: SessionId, stream: Arc<TcpStream>, blocked: Rc<Notify>) {
-    let mut buffer = vec![0u8; 4 * 1024];
-    let mut stuck = false;
+async fn client(driver: Shared, session: SessionId, stream: Arc<TcpStream>, blocked: Rc<Blocked>) {
+    // Reading and writing take turns when both can go on.
+    let mut has_read = false;
     loop {
-        let more = match driver.borrow_mut().sessions.get_mut(&session) {
+        let read_already = match driver.borrow_mut().sessions.get_mut(&session) {
             Some(io) => io.wire.has_more(),
             None => return,
         };
-        let readable = tokio::select! {
-            () = std::future::ready(()), if more => true,
-            result = stream.readable() => result.is_ok(),
-            () = blocked.notified(), if !stuck => { stuck = true; continue; }
-            result = stream.writable(), if stuck => {
-                stuck = false;
-                if result.is_ok() {
-                    let mut d = driver.borrow_mut();
-                    let now = d.clock.now();
-                    d.flush(now, session);
-                    d.drain(now, &driver);
-                }
-                continue;
-            }
-        };
-        let mut taken = 0;
-        let gone = loop {
-            if !readable {
-                break true;
-            }
-            if taken >= READ_PER_TURN {
-                break false;
-            }
-            let mut d = driver.borrow_mut();
-            let Some(io) = d.sessions.get_mut(&session) else {
-                return;
+        let wake = poll_fn(|cx| {
+            blocked.register(cx);
+            let writable = blocked.is.get() && stream.poll_write_ready(cx).is_ready();
+            let readable = match stream.poll_read_ready(cx) {
+                Poll::Ready(Err(_)) => return Poll::Ready(Wake::Broken),
+                ready => ready.is_ready() || read_already,
             };
-            match io.wire.try_read(&mut buffer) {
-                Ok(0) => break true,
-                Ok(n) => {
-                    taken += n;
-                    let now = d.clock.now();
-                    d.shard.handle_bytes(now, session, &buffer[..n]);
-                    d.drain(now, &driver);
-                    if !d.sessions.contains_key(&session) {
-                        return;
-                    }
-                    if n < buffer.len() {
-                        break false;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break false,
-                Err(_) => break true,
+            match (readable, writable) {
+                (false, false) => Poll::Pending,
+                (true, write) if !(write && has_read) => Poll::Ready(Wake::Read),
+                _ => Poll::Ready(Wake::Write),
             }
-        };
-        if gone {
+        })
+        .await;
+        has_read = matches!(wake, Wake::Read);
+        let more = {
             let mut d = driver.borrow_mut();
             let now = d.clock.now();
-            d.shard.handle_closed(now, session);
-            d.drain(now, &driver);
-            return;
-        }
-        if taken >= READ_PER_TURN {
+            let more = match wake {
+                Wake::Read => d.read(now, session, &driver),
+                Wake::Write => {
+                    blocked.is.set(false);
+                    d.flush(now, session);
+                    d.drain(now, &driver);
+                    Some(false)
+                }
+                Wake::Broken => None,
+            };
+            if more.is_none() {
+                d.shard.handle_closed(now, session);
+                d.drain(now, &driver);
+            }
+            if !d.sessions.contains_key(&session) {
+                return;
+            }
+            more
+        };
+        if more == Some(true) {
             tokio::task::yield_now().await;
         }
     }
@@ -412,34 +397,63 @@ async fn client(driver: Shared, session: SessionId, stream: Arc<TcpStream>, bloc
 
 /// Waits on one socket of an RTP leg.
 async fn packets(driver: Shared, leg: LegId, socket: Rc<UdpSocket>, rtcp: bool) {
-    let mut buffer = [0u8; 2_048];
-    loop {
-        if socket.readable().await.is_err() {
-            return;
+    while poll_fn(|cx| socket.poll_recv_ready(cx)).await.is_ok() {
+        let more = driver.borrow_mut().receive(leg, &socket, rtcp, &driver);
+        if more {
+            tokio::task::yield_now().await;
         }
-        for _ in 0..PACKETS_PER_TURN {
-            match socket.try_recv_from(&mut buffer) {
-                Ok((n, from)) => {
-                    let mut d = driver.borrow_mut();
-                    let now = d.clock.now();
-                    let packet = buffer.get(..n).unwrap_or_default();
-                    if rtcp {
-                        d.shard.handle_rtcp(now, leg, from, packet);
-                    } else {
-                        d.shard.handle_rtp(now, leg, from, packet);
-                    }
-                    d.drain(now, &driver);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // An ICMP error of an earlier send: the peer may still come.
-                Err(_) => {}
-            }
-        }
-        tokio::task::yield_now().await;
     }
 }
 
 impl Driver {
+    /// Reads what a client has sent; whether there is more than its turn suffices for, `None` when its connection
+    /// is over.
+    fn read(&mut self, now: Time, session: SessionId, shared: &Shared) -> Option<bool> {
+        let mut taken = 0;
+        while taken < READ_PER_TURN {
+            let Some(io) = self.sessions.get_mut(&session) else {
+                return Some(false);
+            };
+            match io.wire.try_read(&mut self.buffer) {
+                Ok(0) => return None,
+                Ok(n) => {
+                    taken += n;
+                    let bytes = self.buffer.get(..n).unwrap_or_default();
+                    self.shard.handle_bytes(now, session, bytes);
+                    self.drain(now, shared);
+                    if n < self.buffer.len() {
+                        return Some(false);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Some(false),
+                Err(_) => return None,
+            }
+        }
+        Some(true)
+    }
+
+    /// Takes what came on a socket of an RTP leg; whether there may be more.
+    fn receive(&mut self, leg: LegId, socket: &UdpSocket, rtcp: bool, shared: &Shared) -> bool {
+        for _ in 0..PACKETS_PER_TURN {
+            match socket.try_recv_from(&mut self.buffer) {
+                Ok((n, from)) => {
+                    let now = self.clock.now();
+                    let packet = self.buffer.get(..n).unwrap_or_default();
+                    if rtcp {
+                        self.shard.handle_rtcp(now, leg, from, packet);
+                    } else {
+                        self.shard.handle_rtp(now, leg, from, packet);
+                    }
+                    self.drain(now, shared);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                // An ICMP error of an earlier send: the peer may still come.
+                Err(_) => {}
+            }
+        }
+        true
+    }
+
     /// Carries out everything the machine wants, until it wants nothing more.
     fn drain(&mut self, now: Time, shared: &Shared) {
         loop {
@@ -528,7 +542,7 @@ impl Driver {
                 if self.shard.transmit(now, session, &mut io.pending, WRITE_CHUNK) == 0 {
                     if io.wire.try_flush().is_err() {
                         // A broken one is seen by its reader.
-                        io.blocked.notify_one();
+                        io.blocked.set();
                     }
                     return;
                 }
@@ -537,7 +551,7 @@ impl Driver {
             match io.wire.try_write(rest) {
                 Ok(n) => io.written += n,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    io.blocked.notify_one();
+                    io.blocked.set();
                     return;
                 }
                 Err(_) => {

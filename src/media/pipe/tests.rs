@@ -187,7 +187,7 @@ fn compressing_removes_time_and_keeps_the_pitch() {
             if pipe.depth_ms() >= 60 {
                 let before = pipe.depth();
                 if i % 4 == 0 {
-                    let by = pipe.compress_one();
+                    let by = pipe.compress_one(u32::MAX);
                     assert_eq!(pipe.depth(), before - by);
                     removed += by;
                 }
@@ -320,7 +320,7 @@ proptest! {
                 prop_assert!(pipe.depth() <= before + taken);
             }
             pipe.is_silent_front();
-            pipe.compress_one();
+            pipe.compress_one(u32::MAX);
             while let Some(f) = pipe.next_frame(&mut out) {
                 prop_assert!(f.len <= out.len());
             }
