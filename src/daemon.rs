@@ -6,16 +6,17 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use base::{Redacted, Rng, ShardId};
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle as Task, JoinSet};
 
 use crate::admin::{Admin, ControlSocket, Facts, LogControl, Order};
 use crate::config::Config;
 use crate::exchange::driver::{self as exchange_driver, Request};
-use crate::exchange::{Exchange, settings};
+use crate::exchange::{Exchange, SipSockets, settings};
 use crate::net::{
-    self, Asked, BindError, Clock, Gate, Parcel, Resolver, RtpPorts, Signals, TlsAcceptor, TlsError, TlsFiles,
+    self, Asked, BindError, Clock, Gate, Parcel, Resolver, RtpPorts, Signals, TlsAcceptor, TlsConnector,
+    TlsError, TlsFiles, Trust,
 };
 use crate::shard::{self, Carrier, Dealer, Message, ShardHandle};
 use crate::tunnel::{self, Tunnels};
@@ -68,6 +69,8 @@ pub struct Listening {
     pub sip_udp: Vec<SocketAddr>,
     /// SIP over TCP.
     pub sip_tcp: Vec<SocketAddr>,
+    /// SIP over TLS.
+    pub sip_tls: Vec<SocketAddr>,
 }
 
 /// The sockets of a gateway, all bound before anything is built.
@@ -81,10 +84,8 @@ pub struct Sockets {
     pub tunnels: Gate,
     /// Requests for the policy file.
     pub policy: Gate,
-    /// SIP over UDP, in the order of the configuration.
-    pub sip_udp: Vec<UdpSocket>,
-    /// SIP over TCP.
-    pub sip_tcp: Gate,
+    /// SIP.
+    pub sip: SipSockets,
 }
 
 /// The gate of RTMP clients: first the listeners in the clear, then those with TLS.
@@ -118,9 +119,13 @@ impl Sockets {
         let tls = files.map(TlsAcceptor::new).transpose()?;
         let mut rtmp = listeners(&config.rtmp.listen, "rtmp.listen")?;
         let plain = rtmp.len();
+        let mut sip = listeners(&config.sip.tcp, "sip.tcp")?;
+        let sip_plain = sip.len();
         if tls.is_some() {
             rtmp.extend(listeners(&config.rtmp.tls, "rtmp.tls")?);
+            sip.extend(listeners(&config.sip.tls, "sip.tls")?);
         }
+        let sip_udp = config.sip.udp.iter().map(|a| net::udp(*a, "sip.udp"));
         Ok(Sockets {
             rtmp: RtmpGate {
                 gate: gate(rtmp),
@@ -131,13 +136,13 @@ impl Sockets {
             rtmpt: gate(listeners(&config.rtmp.rtmpt, "rtmp.rtmpt")?),
             tunnels: gate(Vec::new()),
             policy: gate(listeners(&config.rtmp.policy_listen, "rtmp.policy_listen")?),
-            sip_udp: config
-                .sip
-                .udp
-                .iter()
-                .map(|a| net::udp(*a, "sip.udp"))
-                .collect::<Result<_, _>>()?,
-            sip_tcp: gate(listeners(&config.sip.tcp, "sip.tcp")?),
+            sip: SipSockets {
+                udp: sip_udp.collect::<Result<_, BindError>>()?,
+                gate: gate(sip),
+                plain: sip_plain,
+                acceptor: tls_files(config).map(TlsAcceptor::new).transpose()?,
+                connector: connector(config)?,
+            },
         })
     }
 
@@ -145,13 +150,15 @@ impl Sockets {
     pub fn listening(&self) -> Listening {
         let mut rtmp = self.rtmp.gate.local_addresses();
         let rtmp_tls = rtmp.split_off(self.rtmp.plain.min(rtmp.len()));
+        let (sip_tcp, sip_tls) = self.sip.gate_addresses();
         Listening {
             rtmp,
             rtmp_tls,
             rtmpt: self.rtmpt.local_addresses(),
             policy: self.policy.local_addresses(),
-            sip_udp: self.sip_udp.iter().filter_map(|s| s.local_addr().ok()).collect(),
-            sip_tcp: self.sip_tcp.local_addresses(),
+            sip_udp: self.sip.udp.iter().filter_map(|s| s.local_addr().ok()).collect(),
+            sip_tcp,
+            sip_tls,
         }
     }
 
@@ -165,6 +172,7 @@ impl Sockets {
             ("the policy file on TCP", &listening.policy),
             ("SIP on UDP", &listening.sip_udp),
             ("SIP on TCP", &listening.sip_tcp),
+            ("SIP on TLS", &listening.sip_tls),
         ] {
             for address in addresses {
                 tracing::info!(%address, "{what}");
@@ -236,8 +244,7 @@ pub(crate) async fn run_with(
         exchange,
         clock,
         rng: rng.fork(),
-        udp: sockets.sip_udp,
-        gate: sockets.sip_tcp,
+        sockets: sockets.sip,
         resolver,
         shards: handles.clone(),
         events,
@@ -384,6 +391,23 @@ async fn accept(rtmp: RtmpGate, dealer: Dealer) {
             }
             _ => deal(Parcel::plain(stream)),
         }
+    }
+}
+
+/// With what we connect by TLS. Without anybody to trust the gateway runs all the same; only such connections are
+/// not to be had.
+fn connector(config: &Config) -> Result<Option<TlsConnector>, TlsError> {
+    let identity = tls_files(config);
+    let connect = |trust| TlsConnector::new(trust, identity.as_ref());
+    match &config.tls.trust {
+        Some(file) => connect(Trust::File(file)).map(Some),
+        None => match connect(Trust::System) {
+            Ok(connector) => Ok(Some(connector)),
+            Err(error) => {
+                tracing::warn!(%error, "SIP over TLS to others is not possible");
+                Ok(None)
+            }
+        },
     }
 }
 

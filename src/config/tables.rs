@@ -159,6 +159,9 @@ section! {
         udp: Vec<SocketAddr> = vec![loopback(5060)];
         /// Where to listen for TCP.
         tcp: Vec<SocketAddr> = vec![loopback(5060)];
+        /// Where to listen for TLS, once `[tls]` names a certificate. Connections to others (`sips:`,
+        /// `;transport=tls`) need none.
+        tls: Vec<SocketAddr> = vec![loopback(5061)];
         /// The domain this gateway is registrar for, also the realm of its digest challenges. The addresses
         /// it listens on and its public address count as this domain too.
         domain: String = "localhost".to_owned(), where |v| given(v);

@@ -5,12 +5,11 @@ use std::io;
 use std::time::Duration;
 
 use base::{CallId, Rng, ShardId, Time};
-use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 
-use super::transport::{Arrival, SendError, Transports};
+use super::transport::{Arrival, Peer, SendError, SipSockets, Transports};
 use super::{Ask, Exchange, News, Output, Snapshot};
-use crate::net::{Clock, Gate, Resolver};
+use crate::net::{Clock, Resolver};
 use crate::shard::{Event, Message, ShardHandle};
 
 /// Datagrams and messages that wait for the exchange.
@@ -46,8 +45,7 @@ pub(crate) struct Start {
     pub(crate) clock: Clock,
     /// For the choice among SRV records of equal priority.
     pub(crate) rng: Rng,
-    pub(crate) udp: Vec<UdpSocket>,
-    pub(crate) gate: Gate,
+    pub(crate) sockets: SipSockets,
     pub(crate) resolver: Resolver,
     pub(crate) shards: Vec<ShardHandle>,
     pub(crate) events: mpsc::Receiver<(ShardId, Event)>,
@@ -77,8 +75,7 @@ pub(crate) async fn run(start: Start) -> io::Result<()> {
         exchange,
         clock,
         rng,
-        udp,
-        gate,
+        sockets,
         resolver,
         shards,
         mut events,
@@ -87,7 +84,7 @@ pub(crate) async fn run(start: Start) -> io::Result<()> {
     } = start;
     let (arrivals_tx, mut arrivals) = mpsc::channel(ARRIVALS);
     let (resolved_tx, mut resolved) = mpsc::channel(LOOKUPS);
-    let transports = Transports::start(udp, gate, arrivals_tx)?;
+    let transports = Transports::start(sockets, arrivals_tx)?;
     let mut driver = Driver {
         exchange,
         clock,
@@ -167,7 +164,7 @@ impl Driver {
         match arrival {
             Arrival::Datagram(source, bytes) => self.exchange.handle_datagram(now, source, &bytes),
             Arrival::Message(source, message) => self.exchange.handle_message(now, source, message),
-            Arrival::Connected(conn, writer, remote) => self.transports.connected(conn, writer, remote),
+            Arrival::Connected(conn, writer, source) => self.transports.connected(conn, writer, source),
             Arrival::Closed(conn, remote) => {
                 self.transports.closed(conn);
                 self.exchange.handle_connection_closed(now, conn, remote);
@@ -240,8 +237,12 @@ impl Driver {
                 local,
                 remote,
                 conn,
+                domain,
                 bytes,
-            } => match self.transports.send(transport, local, remote, conn, bytes) {
+            } => match self
+                .transports
+                .send(transport, local, Peer { remote, conn, domain }, bytes)
+            {
                 Ok(()) => {}
                 Err(SendError::Stuck(conn)) => {
                     self.exchange.handle_connection_closed(now, conn, remote);

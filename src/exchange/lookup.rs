@@ -2,13 +2,17 @@
 
 use base::{Rng, Time};
 use sip::locate::{Locate, Naptr, Options, Query, Records, Srv};
-use sip::{Destination, Uri};
+use sip::{Destination, Transport, Uri};
 
 use crate::net::{Clock, Resolver};
 
 /// Where a URI leads, best first; empty when nowhere.
 pub(super) async fn locate(resolver: &Resolver, uri: &Uri, clock: Clock, rng: Rng) -> Vec<Destination> {
-    let Ok(mut search) = Locate::new(clock.now(), uri, Options::default(), rng) else {
+    let options = Options {
+        transports: vec![Transport::Udp, Transport::Tcp, Transport::Tls],
+        ..Options::default()
+    };
+    let Ok(mut search) = Locate::new(clock.now(), uri, options, rng) else {
         return Vec::new();
     };
     loop {

@@ -6,6 +6,7 @@
 
 mod book;
 mod calls;
+mod connection;
 mod dial;
 pub(crate) mod driver;
 mod lookup;
@@ -30,6 +31,8 @@ use codecs::CodecId;
 use sip::{CallHandle, Endpoint, Message, ParseError, RegistrationHandle, Source};
 
 use crate::shard::{Command, Event, Side};
+pub use transport::SipSockets;
+
 use book::Book;
 use dial::Callee;
 use sip_leg::SipLeg;

@@ -1,5 +1,6 @@
 //! What the exchange and the SIP endpoint need of the configuration.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ pub fn exchange(config: &Config, listening: &Listening, shards: usize) -> Result
         .sip_udp
         .iter()
         .chain(&listening.sip_tcp)
+        .chain(&listening.sip_tls)
         .copied()
         .collect();
     let mut domains = vec![config.sip.domain.clone()];
@@ -90,11 +92,21 @@ pub fn endpoint(config: &Config, listening: &Listening, settings: &Settings) -> 
     };
     let udp = listening.sip_udp.iter().map(|a| listener(Transport::Udp, a));
     let tcp = listening.sip_tcp.iter().map(|a| listener(Transport::Tcp, a));
+    // What we connect by TLS has a Via and a Contact too, whether or not we can be connected to.
+    let tls_hosts: Vec<SocketAddr> = match listening.sip_tls.is_empty() {
+        false => listening.sip_tls.clone(),
+        true => {
+            let hosts: BTreeSet<IpAddr> = settings.sip_addresses.iter().map(SocketAddr::ip).collect();
+            let port = Transport::Tls.default_port();
+            hosts.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()
+        }
+    };
+    let tls = tls_hosts.iter().map(|a| listener(Transport::Tls, a));
     let seconds = |d: Duration| u32::try_from(d.as_secs()).unwrap_or(u32::MAX);
     EndpointConfig {
         domains: settings.domains.clone(),
         user_agent: config.sip.user_agent.clone(),
-        listeners: udp.chain(tcp).collect(),
+        listeners: udp.chain(tcp).chain(tls).collect(),
         outbound_proxy: settings.outbound_proxy.clone(),
         t1: config.sip.t1,
         t2: config.sip.t2,

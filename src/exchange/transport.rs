@@ -1,4 +1,4 @@
-//! SIP transports: UDP sockets and TCP connections of the exchange's driver.
+//! SIP transports: UDP sockets and the connections of the exchange's driver.
 
 use std::collections::HashMap;
 use std::io;
@@ -8,37 +8,57 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use base::ConnId;
-use sip::{Frame, Message, ParseError, Source, StreamParser, Transport};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use sip::{Message, ParseError, Source, Transport};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::mpsc;
 
-use crate::net::Gate;
+use super::connection::{self, Line, Made, WRITE_QUEUE};
+use crate::net::{self, Gate, Permit, TlsAcceptor, TlsConnector};
 
-/// Messages waiting for one connection's socket; a peer that lets more pile up is cut off.
-const WRITE_QUEUE: usize = 256;
-/// Longest time for a connection to be made.
+/// Longest time for a connection to be made, and for TLS to be opened on one.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A connection on which nothing came for so long is closed; RFC 5626 keep-alives come every two minutes.
-const IDLE: Duration = Duration::from_secs(300);
-/// Largest message on a connection, bytes: head and body.
-const MAX_MESSAGE: usize = 64 * 1024;
+
+/// The listeners for SIP, and what TLS needs.
+#[derive(Debug)]
+pub struct SipSockets {
+    /// UDP, in the order of the configuration.
+    pub udp: Vec<UdpSocket>,
+    /// Connections: first the listeners in the clear, then those with TLS.
+    pub gate: Gate,
+    /// How many of them are in the clear.
+    pub plain: usize,
+    /// Our side of accepted TLS connections.
+    pub acceptor: Option<TlsAcceptor>,
+    /// Our side of those we make; `None` when there is nobody to trust.
+    pub connector: Option<TlsConnector>,
+}
+
+impl SipSockets {
+    /// The addresses of the connections' listeners: in the clear, with TLS.
+    pub fn gate_addresses(&self) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
+        let mut plain = self.gate.local_addresses();
+        let tls = plain.split_off(self.plain.min(plain.len()));
+        (plain, tls)
+    }
+}
 
 /// What the transports bring.
 #[derive(Debug)]
 pub(super) enum Arrival {
     Datagram(Source, Vec<u8>),
     Message(Source, Result<Message, ParseError>),
-    /// A connection to `remote` stands; what waited for it can be written.
-    Connected(ConnId, mpsc::Sender<Vec<u8>>, SocketAddr),
+    /// A connection stands; what waited for it can be written.
+    Connected(ConnId, mpsc::Sender<Vec<u8>>, Source),
     /// A connection could not be made or has ended.
     Closed(ConnId, SocketAddr),
 }
 
 #[derive(Debug)]
 struct Connection {
+    transport: Transport,
     remote: SocketAddr,
+    /// Whose certificate was shown, for one that we made.
+    domain: Option<Arc<str>>,
     writer: mpsc::Sender<Vec<u8>>,
 }
 
@@ -48,15 +68,19 @@ pub(super) struct Transports {
     connections: HashMap<ConnId, Connection>,
     arrivals: mpsc::Sender<Arrival>,
     next_conn: Arc<AtomicU64>,
+    connector: Option<TlsConnector>,
 }
 
 impl Transports {
     /// Takes over bound sockets and begins to read them.
-    pub(super) fn start(
-        udp: Vec<UdpSocket>,
-        gate: Gate,
-        arrivals: mpsc::Sender<Arrival>,
-    ) -> io::Result<Transports> {
+    pub(super) fn start(sip: SipSockets, arrivals: mpsc::Sender<Arrival>) -> io::Result<Transports> {
+        let SipSockets {
+            udp,
+            gate,
+            plain,
+            acceptor,
+            connector,
+        } = sip;
         let mut sockets = Vec::new();
         for socket in udp {
             let (local, socket) = (socket.local_addr()?, Arc::new(socket));
@@ -64,18 +88,29 @@ impl Transports {
             tokio::spawn(read_datagrams(socket, local, arrivals.clone()));
         }
         let next_conn = Arc::new(AtomicU64::new(1));
-        tokio::spawn(accept(gate, next_conn.clone(), arrivals.clone()));
+        let door = Door {
+            next_conn: next_conn.clone(),
+            arrivals: arrivals.clone(),
+        };
+        tokio::spawn(accept(gate, plain, acceptor, door));
         Ok(Transports {
             udp: sockets,
             connections: HashMap::new(),
             arrivals,
             next_conn,
+            connector,
         })
     }
 
     /// A connection stands.
-    pub(super) fn connected(&mut self, conn: ConnId, writer: mpsc::Sender<Vec<u8>>, remote: SocketAddr) {
-        self.connections.insert(conn, Connection { remote, writer });
+    pub(super) fn connected(&mut self, conn: ConnId, writer: mpsc::Sender<Vec<u8>>, source: Source) {
+        // One that we make is known since its beginning.
+        self.connections.entry(conn).or_insert(Connection {
+            transport: source.transport,
+            remote: source.remote,
+            domain: None,
+            writer,
+        });
     }
 
     /// A connection ended.
@@ -83,16 +118,16 @@ impl Transports {
         self.connections.remove(&conn);
     }
 
-    /// Sends a message; on TCP over the named connection while it stands, else over one to `remote`, which
-    /// is made if need be. The error is the id of a connection that cannot take it.
+    /// Sends a message; where there are connections over the named one while it stands, else over one to
+    /// `remote`, which is made if need be. The error is the id of a connection that cannot take it.
     pub(super) fn send(
         &mut self,
         transport: Transport,
         local: Option<SocketAddr>,
-        remote: SocketAddr,
-        conn: Option<ConnId>,
+        to: Peer,
         bytes: Vec<u8>,
     ) -> Result<(), SendError> {
+        let remote = to.remote;
         match transport {
             Transport::Udp => {
                 let fits = |a: &SocketAddr| a.is_ipv4() == remote.is_ipv4();
@@ -109,23 +144,19 @@ impl Transports {
                     Err(_) => Err(SendError::Refused),
                 }
             }
-            _ => self.send_stream(remote, conn, bytes),
+            _ => self.send_stream(transport, to, bytes),
         }
     }
 
-    fn send_stream(
-        &mut self,
-        remote: SocketAddr,
-        conn: Option<ConnId>,
-        bytes: Vec<u8>,
-    ) -> Result<(), SendError> {
-        let found = conn.filter(|c| self.connections.contains_key(c)).or_else(|| {
-            self.connections
-                .iter()
-                .find(|(_, c)| c.remote == remote)
-                .map(|(id, _)| *id)
-        });
-        let id = found.unwrap_or_else(|| self.connect(remote));
+    fn send_stream(&mut self, transport: Transport, to: Peer, bytes: Vec<u8>) -> Result<(), SendError> {
+        let named = to.conn.filter(|c| self.connections.contains_key(c));
+        let id = match named.or_else(|| self.standing(transport, &to)) {
+            Some(id) => id,
+            // A browser cannot be connected to (RFC 7118 §5), nor a peer of whom nobody could say who it is.
+            None if matches!(transport, Transport::Ws | Transport::Wss) => return Err(SendError::Refused),
+            None if transport.is_secure() && self.connector.is_none() => return Err(SendError::Refused),
+            None => self.connect(transport, to),
+        };
         let Some(connection) = self.connections.get(&id) else {
             return Err(SendError::Refused);
         };
@@ -135,28 +166,91 @@ impl Transports {
         })
     }
 
+    /// A connection to a peer that will do: for a request to a domain over TLS only one on which the peer has
+    /// shown that domain's certificate.
+    fn standing(&self, transport: Transport, to: &Peer) -> Option<ConnId> {
+        self.connections
+            .iter()
+            .find(|(_, c)| {
+                c.transport == transport
+                    && c.remote == to.remote
+                    && (!transport.is_secure() || to.domain.is_none() || c.domain == to.domain)
+            })
+            .map(|(id, _)| *id)
+    }
+
     /// Begins a connection; messages may be queued for it at once.
-    fn connect(&mut self, remote: SocketAddr) -> ConnId {
+    fn connect(&mut self, transport: Transport, to: Peer) -> ConnId {
+        let Peer { remote, domain, .. } = to;
         let id = ConnId(self.next_conn.fetch_add(1, Ordering::Relaxed));
         let (writer, queue) = mpsc::channel(WRITE_QUEUE);
+        let domain = domain.filter(|_| transport.is_secure());
         self.connections.insert(
             id,
             Connection {
+                transport,
                 remote,
+                domain: domain.clone(),
                 writer: writer.clone(),
             },
         );
-        let arrivals = self.arrivals.clone();
+        let (arrivals, connector) = (self.arrivals.clone(), self.connector.clone());
         tokio::spawn(async move {
-            match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(remote)).await {
-                Ok(Ok(stream)) => run_connection(id, stream, remote, writer, queue, arrivals).await,
-                Ok(Err(_)) | Err(_) => {
-                    let _ended = arrivals.send(Arrival::Closed(id, remote)).await;
+            let opened = tokio::time::timeout(CONNECT_TIMEOUT, async {
+                let stream = TcpStream::connect(remote).await?;
+                // Signalling is small and waits for answers.
+                let _best_effort = stream.set_nodelay(true);
+                let line = Line {
+                    id,
+                    source: Source {
+                        transport,
+                        local: stream.local_addr()?,
+                        remote,
+                        conn: Some(id),
+                    },
+                    made: Made::Here,
+                    writer,
+                    arrivals: arrivals.clone(),
+                };
+                let ip = remote.ip().to_string();
+                let name = domain.as_deref().unwrap_or(&ip);
+                let opened = match connector.filter(|_| transport.is_secure()) {
+                    Some(connector) => Opened::Tls(Box::new(connector.open(name, stream).await?)),
+                    None => Opened::Plain(stream),
+                };
+                Ok::<_, io::Error>((line, opened))
+            });
+            match opened.await {
+                Ok(Ok((line, Opened::Plain(stream)))) => connection::run(line, stream, queue).await,
+                Ok(Ok((line, Opened::Tls(stream)))) => connection::run(line, stream, queue).await,
+                Ok(Err(error)) => {
+                    tracing::info!(%transport, peer = %remote, %error, "no connection");
+                    let _exchange_gone = arrivals.send(Arrival::Closed(id, remote)).await;
+                }
+                Err(_) => {
+                    tracing::info!(%transport, peer = %remote, "no connection in time");
+                    let _exchange_gone = arrivals.send(Arrival::Closed(id, remote)).await;
                 }
             }
         });
         id
     }
+}
+
+/// A connection that we made.
+enum Opened {
+    Plain(TcpStream),
+    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+}
+
+/// To whom a message goes.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    pub(super) remote: SocketAddr,
+    /// The connection meant.
+    pub(super) conn: Option<ConnId>,
+    /// Whose certificate must have been shown.
+    pub(super) domain: Option<Arc<str>>,
 }
 
 /// Why a message could not be handed to the network.
@@ -196,93 +290,71 @@ async fn read_datagrams(socket: Arc<UdpSocket>, local: SocketAddr, arrivals: mps
     }
 }
 
-async fn accept(mut gate: Gate, next_conn: Arc<AtomicU64>, arrivals: mpsc::Sender<Arrival>) {
-    loop {
-        let (_, stream, remote, permit) = gate.accept().await;
-        let id = ConnId(next_conn.fetch_add(1, Ordering::Relaxed));
-        let arrivals = arrivals.clone();
-        tokio::spawn(async move {
-            let (writer, queue) = mpsc::channel(WRITE_QUEUE);
-            run_connection(id, stream, remote, writer, queue, arrivals).await;
-            drop(permit);
-        });
+/// What accepted connections need to become lines.
+#[derive(Clone, Debug)]
+struct Door {
+    next_conn: Arc<AtomicU64>,
+    arrivals: mpsc::Sender<Arrival>,
+}
+
+impl Door {
+    /// A line for an accepted connection, and what is to be written on it.
+    fn line(
+        &self,
+        transport: Transport,
+        local: SocketAddr,
+        remote: SocketAddr,
+    ) -> (Line, mpsc::Receiver<Vec<u8>>) {
+        let id = ConnId(self.next_conn.fetch_add(1, Ordering::Relaxed));
+        let (writer, queue) = mpsc::channel(WRITE_QUEUE);
+        let line = Line {
+            id,
+            source: Source {
+                transport,
+                local,
+                remote,
+                conn: Some(id),
+            },
+            made: Made::There,
+            writer,
+            arrivals: self.arrivals.clone(),
+        };
+        (line, queue)
     }
 }
 
-/// Reads and writes one connection until it ends.
-async fn run_connection(
-    id: ConnId,
+async fn accept(mut gate: Gate, plain: usize, mut acceptor: Option<TlsAcceptor>, door: Door) {
+    loop {
+        let (listener, stream, remote, permit) = gate.accept().await;
+        let tls = match &mut acceptor {
+            Some(acceptor) if listener >= plain => Some(acceptor.current()),
+            _ => None,
+        };
+        tokio::spawn(serve(door.clone(), stream, remote, tls, permit));
+    }
+}
+
+/// Serves one accepted connection; the permit is its place within the limits.
+async fn serve(
+    door: Door,
     stream: TcpStream,
     remote: SocketAddr,
-    writer: mpsc::Sender<Vec<u8>>,
-    queue: mpsc::Receiver<Vec<u8>>,
-    arrivals: mpsc::Sender<Arrival>,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    _permit: Permit,
 ) {
-    // Signalling is small and waits for answers.
     let _best_effort = stream.set_nodelay(true);
-    if let Ok(local) = stream.local_addr() {
-        let source = Source {
-            transport: Transport::Tcp,
-            local,
-            remote,
-            conn: Some(id),
-        };
-        if arrivals
-            .send(Arrival::Connected(id, writer.clone(), remote))
-            .await
-            .is_ok()
-        {
-            let (read, write) = stream.into_split();
-            tokio::select! {
-                () = read_messages(read, source, &writer, &arrivals) => {}
-                () = write_messages(write, queue) => {}
+    let Ok(local) = stream.local_addr() else { return };
+    match tls {
+        None => {
+            let (line, queue) = door.line(Transport::Tcp, local, remote);
+            connection::run(line, stream, queue).await;
+        }
+        Some(config) => match net::open_tls(config, stream, CONNECT_TIMEOUT).await {
+            Ok(stream) => {
+                let (line, queue) = door.line(Transport::Tls, local, remote);
+                connection::run(line, stream, queue).await;
             }
-        }
-    }
-    let _ended = arrivals.send(Arrival::Closed(id, remote)).await;
-}
-
-async fn read_messages(
-    mut read: OwnedReadHalf,
-    source: Source,
-    writer: &mpsc::Sender<Vec<u8>>,
-    arrivals: &mpsc::Sender<Arrival>,
-) {
-    let mut parser = StreamParser::new(MAX_MESSAGE);
-    let mut buffer = vec![0u8; 16 * 1024];
-    loop {
-        let n = match tokio::time::timeout(IDLE, read.read(&mut buffer)).await {
-            Ok(Ok(n)) if n > 0 => n,
-            _ => return,
-        };
-        parser.push(buffer.get(..n).unwrap_or_default());
-        loop {
-            let message = match parser.next() {
-                Ok(None) => break,
-                Ok(Some(Frame::Ping)) => {
-                    // RFC 5626 §4.4.1: a double CRLF is answered with one.
-                    let _full = writer.try_send(StreamParser::PONG.to_vec());
-                    continue;
-                }
-                Ok(Some(Frame::Pong)) => continue,
-                Ok(Some(Frame::Message(message))) => Ok(message),
-                Err(error) => Err(error),
-            };
-            // After a message that cannot be framed the stream has no next one.
-            let broken = message.as_ref().is_err_and(|e| e.fatal);
-            if arrivals.send(Arrival::Message(source, message)).await.is_err() || broken {
-                // Time for the answer to leave before the connection is closed.
-                tokio::time::sleep(Duration::from_millis(200)).await;
-                return;
-            }
-        }
-    }
-}
-
-async fn write_messages(mut write: OwnedWriteHalf, mut queue: mpsc::Receiver<Vec<u8>>) {
-    while let Some(bytes) = queue.recv().await {
-        if write.write_all(&bytes).await.is_err() {
-            return;
-        }
+            Err(error) => tracing::debug!(%remote, %error, "TLS was not opened"),
+        },
     }
 }

@@ -5,6 +5,7 @@ mod attempt;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use base::{ConnId, Time};
 
@@ -87,6 +88,8 @@ struct Outgoing {
     path: Option<(Path, bool)>,
     /// Not to be tried again: it was cancelled.
     last_try: bool,
+    /// The host of the URI that led to the targets: whose certificate a server must show.
+    domain: Option<Arc<str>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -111,6 +114,7 @@ struct Transaction {
     bytes: Vec<u8>,
     key: Key,
     path: Path,
+    domain: Option<Arc<str>>,
     flow: bool,
 }
 
@@ -190,6 +194,7 @@ impl Endpoint {
             transaction: None,
             path: None,
             last_try: false,
+            domain: None,
         };
         self.clients.outgoing.insert(id, outgoing);
         self.attempt(now, id);
@@ -208,13 +213,14 @@ impl Endpoint {
             };
             match what {
                 Do::Send => {
-                    let (path, bytes) = (t.path, t.bytes.clone());
-                    self.send(SendId(tx), path, bytes);
+                    let (path, domain, bytes) = (t.path, t.domain.clone(), t.bytes.clone());
+                    self.send_to(SendId(tx), path, domain, bytes);
                 }
                 Do::Ack => {
                     if let Some((response, _)) = &response {
-                        let (path, ack) = (t.path, follow_up(&t.request, Method::Ack, Some(response)));
-                        self.send(SendId(0), path, ack.to_bytes());
+                        let ack = follow_up(&t.request, Method::Ack, Some(response));
+                        let (path, domain) = (t.path, t.domain.clone());
+                        self.send_to(SendId(0), path, domain, ack.to_bytes());
                     }
                 }
                 Do::Set(timer, after) => self.timers.set(Deadline::Transaction(tx, timer), now + after),
@@ -386,13 +392,19 @@ impl Endpoint {
         }
     }
 
+    /// Sends to a peer that needs no proof of who it is: it has spoken to us from there.
     pub(super) fn send(&mut self, id: SendId, path: Path, bytes: Vec<u8>) {
+        self.send_to(id, path, None, bytes);
+    }
+
+    fn send_to(&mut self, id: SendId, path: Path, domain: Option<Arc<str>>, bytes: Vec<u8>) {
         self.out.push_back(Output::Send {
             id,
             transport: path.transport,
             local: path.local,
             remote: path.remote,
             conn: path.conn,
+            domain,
             bytes,
         });
     }

@@ -36,11 +36,21 @@ impl Listener {
         }
     }
 
-    /// Our Contact on this listener.
-    pub(super) fn contact(&self, user: Option<&str>) -> Uri {
+    /// Our Contact on this listener: a sips URI where the peer's was one (RFC 3261 §8.1.1.8, §12.1.1).
+    pub(super) fn contact(&self, user: Option<&str>, secure: bool) -> Uri {
         let mut uri = Uri::sip(user, self.host.clone(), Some(self.port));
-        if self.transport != Transport::Udp {
-            uri.set_param("transport", Some(self.transport.param()));
+        let transport = match (secure && self.transport.is_secure(), self.transport) {
+            (false, Transport::Udp) => None,
+            (false, transport) => Some(transport),
+            // In a sips URI the parameter names what is below TLS (RFC 3261 §26.2.2, RFC 7118 §5.2).
+            (true, Transport::Wss) => Some(Transport::Ws),
+            (true, _) => Some(Transport::Tcp),
+        };
+        if let Some(transport) = transport {
+            uri.set_param("transport", Some(transport.param()));
+        }
+        if secure && self.transport.is_secure() {
+            uri.set_secure();
         }
         uri
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use base::{ConnId, EndReason};
 
@@ -217,6 +218,10 @@ pub enum Output {
         /// The connection to use. When `None` for a transport with connections, or when that connection is
         /// gone, the driver uses any that it has to `remote`, or opens one.
         conn: Option<ConnId>,
+        /// Whose certificate the server must show when the transport is encrypted and no connection is named: a
+        /// domain or an address (RFC 5922 §7). A connection that was made for another one must not be used.
+        /// `None` lets any connection to `remote` do.
+        domain: Option<Arc<str>>,
         /// The message.
         bytes: Vec<u8>,
     },

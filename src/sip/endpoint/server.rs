@@ -512,11 +512,28 @@ impl Endpoint {
         );
     }
 
-    /// Our Contact in a response to a request that came along `source`.
-    pub(super) fn contact_at(&self, source: Source, user: Option<&str>) -> Option<NameAddr> {
+    /// Our Contact in the response to a request that came along `source`.
+    pub(super) fn contact_at(
+        &self,
+        request: &Request,
+        source: Source,
+        user: Option<&str>,
+    ) -> Option<NameAddr> {
         let listener = self.config.listener_at(source.transport, source.local)?;
-        Some(NameAddr::new(listener.contact(user)))
+        Some(NameAddr::new(listener.contact(user, wants_security(request))))
     }
+}
+
+/// Whether a request calls for a sips Contact in its response (RFC 3261 §12.1.1): its Request-URI is one, or the
+/// topmost Record-Route, or without that its Contact.
+fn wants_security(request: &Request) -> bool {
+    let first = request.headers.list(&HeaderName::RecordRoute).next();
+    let route = first.map(|r| NameAddr::parse(r).is_some_and(|r| r.uri.is_secure()));
+    let contact = || {
+        let contacts = request.headers.contacts().unwrap_or_default();
+        contacts.first().is_some_and(|c| c.uri.is_secure())
+    };
+    request.uri.is_secure() || route.unwrap_or_else(contact)
 }
 
 /// Whether the sender lets the body be ignored (RFC 3261 §20.11).

@@ -243,7 +243,7 @@ impl Endpoint {
         };
         let mut response = Response::to_request(request, status, None);
         let user = self.calls.get(&call).and_then(|c| c.contact_user.as_deref());
-        if let Some(contact) = self.contact_at(source, user) {
+        if let Some(contact) = self.contact_at(request, source, user) {
             response.headers.push(HeaderName::Contact, contact);
         }
         self.describe(&mut response.headers);

@@ -144,6 +144,19 @@ impl Uri {
         &self.scheme
     }
 
+    /// Whether it is a sips URI, which asks for TLS on each hop.
+    #[must_use]
+    pub const fn is_secure(&self) -> bool {
+        matches!(self.scheme, Scheme::Sips)
+    }
+
+    /// Makes a sip URI a sips URI.
+    pub fn set_secure(&mut self) {
+        if self.is_sip() {
+            self.scheme = Scheme::Sips;
+        }
+    }
+
     /// Whether this is a sip or sips URI.
     pub const fn is_sip(&self) -> bool {
         matches!(self.scheme, Scheme::Sip | Scheme::Sips)

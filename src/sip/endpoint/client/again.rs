@@ -114,7 +114,7 @@ impl Endpoint {
             return;
         };
         let request = follow_up(&t.request, Method::Cancel, None);
-        let (path, flow) = (t.path, t.flow);
+        let (path, domain, flow) = (t.path, t.domain.clone(), t.flow);
         let (nict, todo) = Nict::new(self.config.base(), path.transport.is_reliable());
         let key = (t.key.0.clone(), Method::Cancel.to_string());
         let transaction = Transaction {
@@ -125,6 +125,7 @@ impl Endpoint {
             request,
             key: key.clone(),
             path,
+            domain,
             flow,
         };
         let tx = self.new_id();

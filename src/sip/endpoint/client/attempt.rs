@@ -1,6 +1,7 @@
 //! From a request to its next hop: lookup, addresses in turn, transport by size (RFC 3263, RFC 3261 §18.1.1).
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use base::Time;
 
@@ -29,6 +30,7 @@ impl Endpoint {
                     self.fail(now, id, 503);
                     return;
                 };
+                out.domain = Some(domain(&hop));
                 match numeric(&hop) {
                     Some(dest) => out.targets.push_back(Target::Address(dest)),
                     None => {
@@ -85,7 +87,12 @@ impl Endpoint {
         via.params.set("rport", None);
         request.headers.push_front(HeaderName::Via, via);
         if let Some((user, params)) = &out.sending.contact {
-            let contact = listener.contact(user.as_deref());
+            // RFC 3261 §8.1.1.8.
+            let secure = match request.headers.list(&HeaderName::Route).next() {
+                Some(route) => NameAddr::parse(route).is_some_and(|r| r.uri.is_secure()),
+                None => false,
+            };
+            let contact = listener.contact(user.as_deref(), secure || request.uri.is_secure());
             request
                 .headers
                 .push(HeaderName::Contact, format!("{}{params}", NameAddr::new(contact)));
@@ -107,13 +114,15 @@ impl Endpoint {
         }
         if out.request.method == Method::Ack {
             let owner = out.sending.owner.clone();
-            self.send(SendId(0), path, bytes.clone());
+            let domain = out.domain.clone().filter(|_| path.transport.is_secure());
+            self.send_to(SendId(0), path, domain, bytes.clone());
             self.forget_outgoing(now, id);
             if let Owner::Ack(call) = owner {
                 self.ack_sent(call, &request, path, bytes);
             }
             return true;
         }
+        let domain = out.domain.clone().filter(|_| path.transport.is_secure());
         let reliable = path.transport.is_reliable();
         let (machine, todo) = if request.method == Method::Invite {
             let (ict, todo) = Ict::new(self.config.base(), reliable);
@@ -130,6 +139,7 @@ impl Endpoint {
             bytes,
             key: key.clone(),
             path,
+            domain,
             flow: is_flow,
         };
         let tx = self.new_id();
@@ -180,6 +190,14 @@ impl Endpoint {
             let response = Response::to_request(&out.request, status, None);
             self.finish(now, id, response, None);
         }
+    }
+}
+
+/// Whose certificate the server of a URI must show (RFC 5922 §7.1): that of its host, not of what DNS makes of it.
+fn domain(uri: &Uri) -> Arc<str> {
+    match uri.host().ip() {
+        Some(ip) => ip.to_string().into(),
+        None => uri.host().to_string().into(),
     }
 }
 
