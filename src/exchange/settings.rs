@@ -18,8 +18,8 @@ pub fn exchange(config: &Config, listening: &Listening, shards: usize) -> Result
         .sip_udp
         .iter()
         .chain(&listening.sip_tcp)
-        .chain(&listening.sip_tls)
         .copied()
+        .chain(tls_contacts(listening))
         .collect();
     let mut domains = vec![config.sip.domain.clone()];
     if sip_addresses
@@ -92,16 +92,8 @@ pub fn endpoint(config: &Config, listening: &Listening, settings: &Settings) -> 
     };
     let udp = listening.sip_udp.iter().map(|a| listener(Transport::Udp, a));
     let tcp = listening.sip_tcp.iter().map(|a| listener(Transport::Tcp, a));
-    // What we connect by TLS has a Via and a Contact too, whether or not we can be connected to.
-    let tls_hosts: Vec<SocketAddr> = match listening.sip_tls.is_empty() {
-        false => listening.sip_tls.clone(),
-        true => {
-            let hosts: BTreeSet<IpAddr> = settings.sip_addresses.iter().map(SocketAddr::ip).collect();
-            let port = Transport::Tls.default_port();
-            hosts.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()
-        }
-    };
-    let tls = tls_hosts.iter().map(|a| listener(Transport::Tls, a));
+    let tls = tls_contacts(listening);
+    let tls = tls.iter().map(|a| listener(Transport::Tls, a));
     let seconds = |d: Duration| u32::try_from(d.as_secs()).unwrap_or(u32::MAX);
     EndpointConfig {
         domains: settings.domains.clone(),
@@ -123,6 +115,22 @@ pub fn endpoint(config: &Config, listening: &Listening, settings: &Settings) -> 
         },
         ..EndpointConfig::default()
     }
+}
+
+/// Where peers reach us by TLS. What we connect has a Via and a Contact too, whether or not we can be connected to:
+/// then they name the usual port, and the connection itself is the way back.
+fn tls_contacts(listening: &Listening) -> Vec<SocketAddr> {
+    if !listening.sip_tls.is_empty() {
+        return listening.sip_tls.clone();
+    }
+    let hosts: BTreeSet<IpAddr> = listening
+        .sip_udp
+        .iter()
+        .chain(&listening.sip_tcp)
+        .map(SocketAddr::ip)
+        .collect();
+    let port = Transport::Tls.default_port();
+    hosts.into_iter().map(|ip| SocketAddr::new(ip, port)).collect()
 }
 
 /// An address of the same family on no network of ours, to find the way out.

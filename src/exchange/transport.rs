@@ -358,3 +358,6 @@ async fn serve(
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,3 +40,6 @@ pub use stamp::{parse_stamp, stamp};
 pub use sys::{entropy, keep_send_queue_short, raise_file_limit, unsent};
 pub use tls::{TlsAcceptor, TlsConnector, TlsError, TlsFiles, Trust, open as open_tls};
 pub use wire::{Parcel, Wire};
+
+#[cfg(test)]
+pub(crate) use tls::testing;

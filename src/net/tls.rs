@@ -338,4 +338,6 @@ impl ServerCertVerifier for Credulous {
 }
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;

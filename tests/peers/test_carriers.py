@@ -14,7 +14,7 @@ def secure(bench, **more):
     rtmps, rtmpt, policy = bench.ports(), bench.ports(), bench.ports()
     rtmp = {"tls": ["127.0.0.1:%d" % rtmps], "rtmpt": ["127.0.0.1:%d" % rtmpt],
             "policy_listen": ["127.0.0.1:%d" % policy], "policy_domains": ["*.example.com"]}
-    gateway = bench.gateway({"rtmp": rtmp, "tls": {"certificate": certificate, "key": key}, **more})
+    gateway = bench.gateway({"rtmp": rtmp, "sip": {"tls": []}, "tls": {"certificate": certificate, "key": key}, **more})
     for port in (rtmps, rtmpt, policy):
         wait_tcp(port, alive=gateway.running)
     gateway.rtmps, gateway.rtmpt, gateway.policy, gateway.authority = rtmps, rtmpt, policy, authority

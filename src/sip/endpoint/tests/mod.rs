@@ -9,4 +9,5 @@ mod race;
 mod refuse;
 mod register;
 mod script;
+mod secure;
 mod torture;
