@@ -13,6 +13,7 @@ mod lookup;
 mod negotiation;
 pub mod settings;
 mod sip_leg;
+mod sip_media;
 mod stream_leg;
 mod streams;
 mod transport;

@@ -1,7 +1,7 @@
 //! The SIP legs of calls: what the SIP endpoint tells becomes leg events, what calls decide becomes SIP.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use base::{CallId, EndReason, LegId, Redacted, Time};
 use call::{Audio, LegCommand, LegEvent, Outcome, Target, order_offer};
@@ -9,7 +9,7 @@ use codecs::CodecId;
 use sip::{Binding, Body, CallHandle, Event as SipEvent, Host, Invite, NameAddr, Scheme, Source, Uri};
 
 use super::dial::SipCallee;
-use super::negotiation::{Local, Place, Remote};
+use super::negotiation::{Local, Remote};
 use super::{Exchange, Kind, Leg};
 use crate::shard::{Command, RtpParams};
 
@@ -21,19 +21,19 @@ pub(super) struct SipLeg {
     /// What is still to be sent when the RTP port is known.
     waiting: VecDeque<Waiting>,
     /// The bound RTP address.
-    rtp: Option<SocketAddr>,
+    pub(super) rtp: Option<SocketAddr>,
     /// The address written into SDP.
-    seen_as: IpAddr,
+    pub(super) seen_as: IpAddr,
     /// Our description, as last sent.
-    local: Option<Local>,
+    pub(super) local: Option<Local>,
     /// The peer's, as last received.
-    remote: Option<Remote>,
+    pub(super) remote: Option<Remote>,
     /// A call that the peer made, with its offer, not yet answered.
-    offered: bool,
+    pub(super) offered: bool,
     /// The codecs in the order to offer or to prefer.
     order: Vec<CodecId>,
     /// What is settled.
-    params: Option<RtpParams>,
+    pub(super) params: Option<RtpParams>,
 }
 
 #[derive(Debug)]
@@ -342,32 +342,6 @@ impl Exchange {
         }
     }
 
-    /// Takes in the peer's answer to our offer.
-    fn take_answer(&mut self, leg: LegId, body: &Body) -> Result<(), u16> {
-        let Some(sip) = self.sip_leg(leg) else {
-            return Err(488);
-        };
-        let Some(local) = &sip.local else { return Err(488) };
-        let remote = Remote::read(body)?;
-        let params = local.accept(&remote)?;
-        sip.remote = Some(remote);
-        sip.params = Some(params.clone());
-        self.set_params(leg, params);
-        Ok(())
-    }
-
-    fn set_params(&mut self, leg: LegId, params: RtpParams) {
-        if let Some(shard) = self.wiring.shard_of(leg) {
-            self.command(
-                shard,
-                Command::Rtp {
-                    leg,
-                    params: Box::new(params),
-                },
-            );
-        }
-    }
-
     /// A call tells its SIP leg something.
     pub(super) fn tell_sip(&mut self, now: Time, leg: LegId, command: LegCommand) {
         let Some(sip) = self.sip_leg(leg) else { return };
@@ -410,101 +384,6 @@ impl Exchange {
         };
         if let Err(refused) = told {
             tracing::debug!(%leg, %refused, "the SIP dialog had moved on");
-        }
-    }
-
-    /// Our description for a party that called: the answer to its offer, or an offer when it made none.
-    fn describe(&mut self, leg: LegId) -> Result<Body, u16> {
-        let call = self.legs.get(&leg).and_then(|l| l.call);
-        let other = call
-            .and_then(|c| self.calls.get(&c))
-            .and_then(|e| e.connected.map(|(_, callee)| callee).or(e.call.connected()))
-            .map(|callee| self.audio_of(callee))
-            .unwrap_or_default();
-        let codecs = self.settings.codecs.clone();
-        let Some(place) = self.place(leg) else {
-            return Err(500);
-        };
-        let Some(sip) = self.sip_leg(leg) else {
-            return Err(500);
-        };
-        // What was said early stands: an answer may not change between 183 and 200 (RFC 3261 §13.2.1).
-        if let Some(local) = &sip.local {
-            return Ok(local.to_body());
-        }
-        let (local, params) = match &sip.remote {
-            Some(remote) => {
-                let (local, params) = Local::answer(remote, place, &codecs, &other)?;
-                (local, Some(params))
-            }
-            None => (Local::offer(place, &order_offer(&codecs, &other)), None),
-        };
-        let body = local.to_body();
-        sip.local = Some(local);
-        if let Some(params) = params {
-            sip.params = Some(params.clone());
-            self.set_params(leg, params);
-        }
-        Ok(body)
-    }
-
-    /// The peer acknowledged; its answer comes now when the offer was ours.
-    fn confirmed(&mut self, now: Time, call: CallHandle, body: Option<Body>) {
-        let Some(leg) = self.by_handle.get(&call).copied() else {
-            return;
-        };
-        let late = self.sip_leg(leg).is_some_and(|s| s.params.is_none() && s.offered);
-        let taken = match body {
-            Some(body) => self.take_answer(leg, &body),
-            None if late => Err(488),
-            None => Ok(()),
-        };
-        if taken.is_err() {
-            let _gone = self.sip.hang_up(now, call, EndReason::Incompatible);
-            self.by_handle.remove(&call);
-            self.leg_event(now, leg, LegEvent::HungUp(Outcome::new(EndReason::Incompatible)));
-            self.drop_leg(leg);
-        }
-    }
-
-    /// The peer changes the session: hold, resume, another address or codec.
-    fn reoffered(&mut self, now: Time, call: CallHandle, body: Option<Body>) {
-        let Some(leg) = self.by_handle.get(&call).copied() else {
-            return;
-        };
-        let codecs = self.settings.codecs.clone();
-        let place = self.place(leg);
-        let Some(sip) = self.sip_leg(leg) else { return };
-        let (Some(place), Some(local)) = (place, &sip.local) else {
-            let _gone = self.sip.refuse_reoffer(now, call, 500);
-            return;
-        };
-        let Some(body) = body else {
-            // The peer asks for our offer: the session as it stands.
-            let body = local.to_body();
-            let _gone = self.sip.accept_reoffer(now, call, Some(body));
-            return;
-        };
-        // The codec in use is kept when it is offered again.
-        let current = sip.audio();
-        let read = Remote::read(&body).and_then(|remote| {
-            let (next, params) = Local::answer(&remote, place, &codecs, &current)?;
-            Ok((remote, local.followed_by(next), params))
-        });
-        match read {
-            Ok((remote, next, params)) => {
-                let held = !params.sending;
-                let body = next.to_body();
-                sip.remote = Some(remote);
-                sip.local = Some(next);
-                sip.params = Some(params.clone());
-                self.set_params(leg, params);
-                let _gone = self.sip.accept_reoffer(now, call, Some(body));
-                tracing::info!(%leg, held, "session changed by the peer");
-            }
-            Err(status) => {
-                let _gone = self.sip.refuse_reoffer(now, call, status);
-            }
         }
     }
 
@@ -567,32 +446,10 @@ impl Exchange {
         self.drop_leg(leg);
     }
 
-    /// What our descriptions for a leg are made from.
-    fn place(&self, leg: LegId) -> Option<Place> {
-        let Some(Kind::Sip(sip)) = self.legs.get(&leg).map(|l| &l.kind) else {
-            return None;
-        };
-        let port = sip.rtp?.port();
-        Some(Place {
-            id: leg.0 & 0x7FFF_FFFF,
-            rtp: SocketAddr::new(sip.seen_as, port),
-            ptime_ms: self.settings.ptime_ms,
-            dtmf: self.settings.dtmf,
-        })
-    }
-
-    fn sip_leg(&mut self, leg: LegId) -> Option<&mut SipLeg> {
+    pub(super) fn sip_leg(&mut self, leg: LegId) -> Option<&mut SipLeg> {
         match self.legs.get_mut(&leg).map(|l| &mut l.kind) {
             Some(Kind::Sip(sip)) => Some(sip),
             _ => None,
-        }
-    }
-
-    /// The shard on which a leg's media lives.
-    fn media_shard(&self, leg: LegId) -> Option<base::ShardId> {
-        match self.legs.get(&leg).map(|l| &l.kind) {
-            Some(Kind::Stream(stream)) => stream.halves().find_map(|(_, half)| self.wiring.shard_of(half)),
-            _ => self.wiring.shard_of(leg),
         }
     }
 
@@ -600,41 +457,6 @@ impl Exchange {
         let domain = self.settings.domains.first().map_or("localhost", String::as_str);
         let host = Host::parse(domain).unwrap_or(Host::Name("localhost".to_owned()));
         NameAddr::new(Uri::sip(Some(user), host, None))
-    }
-
-    /// The local address to bind RTP on for a peer: of its family.
-    fn rtp_address(&self, peer: IpAddr) -> IpAddr {
-        let any = if peer.is_ipv4() {
-            IpAddr::V4(Ipv4Addr::UNSPECIFIED)
-        } else {
-            IpAddr::V6(Ipv6Addr::UNSPECIFIED)
-        };
-        self.settings
-            .rtp_addresses
-            .iter()
-            .copied()
-            .find(|a| a.is_ipv4() == peer.is_ipv4())
-            .unwrap_or(any)
-    }
-
-    /// The address a peer is to send to.
-    fn seen_as(&self, bound: IpAddr, peer: IpAddr) -> IpAddr {
-        match self.settings.public_address {
-            Some(public) if public.is_ipv4() == bound.is_ipv4() && !peer.is_loopback() => public,
-            _ if bound.is_unspecified() => (self.source_address)(peer),
-            _ => bound,
-        }
-    }
-
-    /// Stands for a peer whose address is not known before it is looked up.
-    fn any_address(&self) -> IpAddr {
-        let v4 =
-            self.settings.rtp_addresses.iter().any(IpAddr::is_ipv4) || self.settings.rtp_addresses.is_empty();
-        if v4 {
-            IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))
-        } else {
-            IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))
-        }
     }
 }
 
