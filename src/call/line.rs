@@ -276,7 +276,7 @@ pub enum LineEvent {
         /// Why.
         outcome: Outcome,
     },
-    /// A call that was up is over.
+    /// A call that was up is over; also the last word of a call that the client itself hung up or gave up.
     Ended {
         /// Which call; it is gone.
         line: Line,

@@ -55,6 +55,8 @@ enum CalleeState {
 pub struct Call {
     id: CallId,
     caller: LegId,
+    /// Another call has taken the caller.
+    caller_gone: bool,
     callees: Vec<(LegId, CalleeState)>,
     state: CallState,
     /// The callee connected so far: by early media or by its answer.
@@ -72,6 +74,7 @@ impl Call {
         Call {
             id,
             caller,
+            caller_gone: false,
             callees: Vec::new(),
             state: CallState::Dialling,
             connected: None,
@@ -115,7 +118,8 @@ impl Call {
             .iter()
             .filter(|(_, s)| *s != CalleeState::Gone)
             .map(|(l, _)| *l);
-        std::iter::once(self.caller).chain(callees)
+        let caller = (!self.caller_gone).then_some(self.caller);
+        caller.into_iter().chain(callees)
     }
 
     /// Adds a callee that is being rung.
@@ -154,6 +158,57 @@ impl Call {
         self.actions
             .push(Action::Tell(self.caller, tell(outcome.clone())));
         self.end(outcome);
+    }
+
+    /// Puts `new`, which talks already, in the place of `old`: a transfer. `told` is what `old` hears; `None`
+    /// when it has left by itself. False, and nothing done, unless the call is up and `old` one of the two
+    /// that talk.
+    pub fn replace(&mut self, old: LegId, new: LegId, told: Option<Outcome>) -> bool {
+        let Some(callee) = self.connected.filter(|_| self.state == CallState::Up) else {
+            return false;
+        };
+        if old != self.caller && old != callee {
+            return false;
+        }
+        self.actions.push(Action::Disconnect(self.caller, callee));
+        if old == self.caller {
+            self.caller = new;
+        } else {
+            self.set(old, CalleeState::Gone);
+            self.callees.push((new, CalleeState::Up));
+            self.connected = Some(new);
+        }
+        if let Some(outcome) = told {
+            self.actions.push(Action::Tell(old, LegCommand::HangUp(outcome)));
+        }
+        let callee = self.connected.unwrap_or(callee);
+        self.actions.push(Action::Connect(self.caller, callee));
+        true
+    }
+
+    /// Lets go of a leg that goes over to another call: it hears nothing of that, the other one of the two is
+    /// told that it is over. False, and nothing done, unless the call is up and `leg` one of the two that
+    /// talk.
+    pub fn release(&mut self, leg: LegId, outcome: Outcome) -> bool {
+        if self.state != CallState::Up || (leg != self.caller && self.connected != Some(leg)) {
+            return false;
+        }
+        if leg == self.caller {
+            self.caller_gone = true;
+        } else {
+            self.set(leg, CalleeState::Gone);
+            self.actions
+                .push(Action::Tell(self.caller, LegCommand::HangUp(outcome.clone())));
+        }
+        self.end(outcome);
+        true
+    }
+
+    /// The call may last until then at most, if it was not limited to less before.
+    pub fn limit(&mut self, until: Option<Time>) {
+        if self.state != CallState::Ended {
+            self.deadline = base::earliest(self.deadline, until);
+        }
     }
 
     /// When [`Call::handle_timeout`] wants to be called.
@@ -461,6 +516,74 @@ mod tests {
                 Action::Ended(cancelled)
             ]
         );
+    }
+
+    #[test]
+    fn another_leg_takes_the_place_of_either_party() {
+        let away = out(EndReason::HungUp);
+        let mut c = call(&[B]);
+        assert!(!c.replace(B, C, None));
+        step(&mut c, B, LegEvent::Answered);
+        assert!(!c.replace(C, B, None));
+        assert!(c.replace(B, C, Some(away.clone())));
+        assert_eq!(
+            c.take_actions(),
+            [
+                Action::Disconnect(A, B),
+                Action::Tell(B, LegCommand::HangUp(away.clone())),
+                Action::Connect(A, C)
+            ]
+        );
+        assert_eq!(c.legs().collect::<Vec<_>>(), [A, C]);
+        // What the one that left still says counts for nothing.
+        assert_eq!(step(&mut c, B, LegEvent::HungUp(away.clone())), []);
+        // Now the caller, which has left by itself.
+        let d = LegId(4);
+        assert!(c.replace(A, d, None));
+        assert_eq!(
+            c.take_actions(),
+            [Action::Disconnect(A, C), Action::Connect(d, C)]
+        );
+        assert_eq!(
+            step(&mut c, C, LegEvent::HungUp(away.clone())),
+            [
+                Action::Tell(d, LegCommand::HangUp(away.clone())),
+                Action::Disconnect(d, C),
+                Action::Ended(away)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_leg_that_goes_to_another_call_is_told_nothing() {
+        for (goes, stays) in [(A, B), (B, A)] {
+            let mut c = call(&[B]);
+            assert!(!c.release(goes, out(EndReason::HungUp)));
+            step(&mut c, B, LegEvent::Answered);
+            let end = out(EndReason::HungUp);
+            assert!(c.release(goes, end.clone()));
+            assert_eq!(
+                c.take_actions(),
+                [
+                    Action::Tell(stays, LegCommand::HangUp(end.clone())),
+                    Action::Disconnect(A, B),
+                    Action::Ended(end)
+                ]
+            );
+            assert!(!c.legs().any(|l| l == goes));
+        }
+    }
+
+    #[test]
+    fn a_limit_only_ever_shortens() {
+        let mut c = call(&[B]);
+        step(&mut c, B, LegEvent::Answered);
+        let before = c.poll_timeout();
+        c.limit(None);
+        c.limit(Some(Time::from_secs(1_000_000)));
+        assert_eq!(c.poll_timeout(), before);
+        c.limit(Some(Time::from_secs(20)));
+        assert_eq!(c.poll_timeout(), Some(Time::from_secs(20)));
     }
 
     #[test]

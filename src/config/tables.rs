@@ -190,8 +190,31 @@ section! {
         t2: Duration = secs(4), where within(ms(100)..=secs(40));
         /// How long a message may stay in the network, T4.
         t4: Duration = secs(5), where within(ms(0)..=secs(60));
+        /// Logins of Flash and AIR clients.
+        accounts: Accounts = Accounts::default();
         /// A SIP provider or proxy that takes our calls. Routes name it.
         trunk: Vec<Trunk> = Vec::new();
+    }
+}
+
+section! {
+    /// `[sip.accounts]`
+    Accounts {
+        /// Who may log in with an account of a domain that is not ours; the gateway then registers it there and
+        /// calls through it: "open" anybody, "users" nobody, "auto" anybody from this machine while there is
+        /// no [[user]], otherwise nobody. The accounts of `registrars` may log in from anywhere besides.
+        external: Access = Access::Auto;
+        /// Domains elsewhere whose accounts may log in from anywhere.
+        registrars: Vec<String> = Vec::new(), eg "[\"sip.example.com\"]";
+        /// The proxy through which accounts elsewhere are registered and call, unless the client names one.
+        /// Unset: the server of the account's domain.
+        proxy: Option<String> = None, where optional(|v: &String| sip_uri(v)), eg "\"sip:proxy.example.com\"";
+        /// The registration to ask for elsewhere.
+        expires: Duration = secs(600), where within(secs(60)..=secs(86_400));
+        /// Wrong logins from one address after which it has to wait.
+        wrong_logins: u8 = 5, where within(1..=100);
+        /// How long it then has to wait; twice as long each time, at most an hour.
+        wrong_login_wait: Duration = secs(30), where within(secs(1)..=secs(3600));
     }
 }
 

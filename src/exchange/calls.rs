@@ -7,6 +7,7 @@ use base::{CallId, EndReason, LegId, Time};
 use call::{Action, Call, CallState, LegCommand, LegEvent, Outcome, Ring};
 
 use super::dial::{Callee, Callees};
+use super::line_leg::Party;
 use super::streams::LiveCaller;
 use super::{CallEntry, Due, Exchange, Kind, Leg};
 use crate::shard::Command;
@@ -25,7 +26,7 @@ impl Exchange {
         &mut self,
         now: Time,
         caller: LegId,
-        caller_id: String,
+        party: Party,
         resolved: Result<Callees, Outcome>,
     ) {
         let admitted =
@@ -52,7 +53,7 @@ impl Exchange {
             began: now,
             armed: None,
             connected: None,
-            caller_id,
+            party,
         };
         self.calls.insert(id, entry);
         if let Some(leg) = self.legs.get_mut(&caller) {
@@ -61,19 +62,37 @@ impl Exchange {
         self.book.began(now, id, caller);
         self.assign(caller, id);
         tracing::info!(call = %id, leg = %caller, callees = callees.ring.len(), "call begins");
-        for callee in callees.ring {
-            self.ring(now, id, callee);
+        // All are known before the first is rung: one that refuses at once must not end the call.
+        let rung: Vec<_> = callees
+            .ring
+            .into_iter()
+            .map(|c| (self.add_callee(id), c))
+            .collect();
+        for (leg, callee) in rung {
+            let wanted = self
+                .calls
+                .get(&id)
+                .is_some_and(|e| e.call.legs().any(|l| l == leg));
+            if wanted {
+                self.ring(now, id, leg, callee);
+            }
         }
         self.act(now, id);
     }
 
-    /// Rings one more callee of a call.
-    fn ring(&mut self, now: Time, id: CallId, callee: Callee) {
+    /// Makes a leg for one more callee of a call.
+    fn add_callee(&mut self, id: CallId) -> LegId {
         let leg = self.new_leg();
         if let Some(entry) = self.calls.get_mut(&id) {
             entry.call.add_callee(leg);
         }
+        leg
+    }
+
+    /// Rings a callee of a call.
+    fn ring(&mut self, now: Time, id: CallId, leg: LegId, callee: Callee) {
         match callee {
+            Callee::Line { session, account } => self.ring_line(now, id, leg, session, account),
             Callee::Sip(callee) => self.ring_sip(now, id, leg, *callee),
             Callee::Echo => self.answer_built_in(now, id, leg, Kind::Echo),
             Callee::Tone => self.answer_built_in(now, id, leg, Kind::Tone),
@@ -117,7 +136,8 @@ impl Exchange {
             && let Some(next) = entry.hunt.pop_front()
         {
             tracing::info!(call = %id, %leg, status = outcome.status, "the next trunk is tried");
-            self.ring(now, id, next);
+            let next_leg = self.add_callee(id);
+            self.ring(now, id, next_leg, next);
         }
         if let Some(entry) = self.calls.get_mut(&id) {
             entry.call.handle_event(now, leg, event);
@@ -162,6 +182,7 @@ impl Exchange {
     fn tell(&mut self, now: Time, leg: LegId, command: LegCommand) {
         match self.legs.get(&leg).map(|l| &l.kind) {
             Some(Kind::Sip(_)) => self.tell_sip(now, leg, command),
+            Some(Kind::Line(_)) => self.tell_line(leg, command),
             Some(Kind::Stream(_)) => {
                 if let LegCommand::Refuse(outcome) | LegCommand::HangUp(outcome) = command {
                     self.end_streams(leg, &outcome);
@@ -212,6 +233,7 @@ impl Exchange {
                     self.wiring.remove(half, &mut out);
                 }
             }
+            Kind::Line(line) => self.forget_line(&line),
             Kind::Tone => self.wiring.remove(id, &mut out),
             Kind::Echo => {}
             Kind::Live(name) => {
@@ -322,12 +344,13 @@ impl Exchange {
                 source: stream.publisher.as_ref().map(|p| p.leg),
                 sinks: stream.players.iter().map(|p| p.leg).collect(),
             },
+            Some(Kind::Line(line)) => self.line_halves(line),
             _ => Halves::default(),
         }
     }
 
     /// Names the call on the media halves of a leg, for the log.
-    fn assign(&mut self, leg: LegId, call: CallId) {
+    pub(super) fn assign(&mut self, leg: LegId, call: CallId) {
         let halves: Vec<LegId> = self.halves(leg).all().collect();
         for half in halves {
             if let Some(shard) = self.wiring.shard_of(half) {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use base::{EndReason, LegId, Time};
-use call::{Audio, Outcome, RouteTo, Target};
+use base::{EndReason, LegId, SessionId, Time};
+use call::{AccountId, Audio, Outcome, RouteTo, Target};
 use sip::auth::Credentials;
 use sip::{Binding, Host, NameAddr, Registration, Uri};
 
@@ -15,6 +15,11 @@ pub(super) enum Callee {
     Echo,
     Tone,
     Live(String),
+    /// A client with lines that is reachable here.
+    Line {
+        session: SessionId,
+        account: AccountId,
+    },
     Sip(Box<SipCallee>),
 }
 
@@ -47,7 +52,7 @@ pub(super) struct Callees {
 }
 
 impl Callees {
-    fn ring(ring: Vec<Callee>) -> Callees {
+    pub(super) fn ring(ring: Vec<Callee>) -> Callees {
         Callees {
             ring,
             ..Callees::default()
@@ -107,12 +112,18 @@ impl Exchange {
         Ok(Callees::ring(vec![Callee::Sip(Box::new(callee))]))
     }
 
-    /// A local name: every phone registered under it is rung; else a relayed stream of that name.
+    /// A local name: every phone and every client registered under it is rung; else a relayed stream of
+    /// that name.
     fn resolve_user(&self, now: Time, name: &str) -> Result<Callees, Outcome> {
         let domain = self.settings.domains.first().and_then(|d| Host::parse(d));
         let aor = domain.and_then(|host| self.sip.aor(&Uri::sip(Some(name), host, None)));
-        let bindings = aor.map(|aor| self.sip.bindings(now, &aor)).unwrap_or_default();
-        if !bindings.is_empty() {
+        let bindings = aor
+            .as_ref()
+            .map(|aor| self.sip.bindings(now, aor))
+            .unwrap_or_default();
+        let clients = aor.iter().flat_map(|aor| self.clients_at(aor));
+        let clients: Vec<Callee> = clients.collect();
+        if !bindings.is_empty() || !clients.is_empty() {
             let ring = |binding: Binding| {
                 Callee::Sip(Box::new(SipCallee {
                     target: binding.target.clone(),
@@ -123,7 +134,9 @@ impl Exchange {
                     from: None,
                 }))
             };
-            return Ok(Callees::ring(bindings.into_iter().map(ring).collect()));
+            return Ok(Callees::ring(
+                bindings.into_iter().map(ring).chain(clients).collect(),
+            ));
         }
         if self.live.contains_key(name) {
             return Ok(Callees::ring(vec![Callee::Live(name.to_owned())]));
@@ -198,6 +211,7 @@ impl Exchange {
         match self.legs.get(&leg).map(|l| &l.kind) {
             Some(Kind::Sip(sip)) => sip.audio(),
             Some(Kind::Stream(stream)) => Exchange::stream_audio(stream),
+            Some(Kind::Line(line)) => self.line_audio(line),
             Some(Kind::Live(name)) => Audio {
                 takes: Vec::new(),
                 sends: self

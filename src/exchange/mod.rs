@@ -4,11 +4,16 @@
 //! the shards are to do. Its driver (`driver.rs`) is one task; the simulation drives the same machine in
 //! virtual time.
 
+mod accounts;
 mod book;
 mod calls;
 mod connection;
+mod control;
 mod dial;
 pub(crate) mod driver;
+mod guard;
+mod line_leg;
+mod lines;
 mod lookup;
 mod negotiation;
 pub mod settings;
@@ -32,10 +37,14 @@ use codecs::CodecId;
 use sip::{CallHandle, Endpoint, Message, ParseError, RegistrationHandle, Source};
 
 use crate::shard::{Command, Event, Side};
+pub use accounts::AccountSettings;
 pub use transport::SipSockets;
 
 use book::Book;
 use dial::Callee;
+use guard::Guard;
+use line_leg::LineLeg;
+use lines::Lines;
 use sip_leg::SipLeg;
 use streams::{LiveStream, StreamLeg};
 use wiring::Wiring;
@@ -110,6 +119,8 @@ pub struct Settings {
     pub callers: Admits,
     /// Who may publish and play.
     pub streamers: Admits,
+    /// What the accounts of clients with lines may do.
+    pub accounts: AccountSettings,
     /// Local accounts: name and password.
     pub users: Vec<(String, String)>,
     /// Where numbers go.
@@ -138,6 +149,8 @@ pub enum Output {
 enum Kind {
     Sip(Box<SipLeg>),
     Stream(StreamLeg),
+    /// A call of a client with lines.
+    Line(LineLeg),
     /// Hears itself.
     Echo,
     /// A steady tone, made on the shard of its listener.
@@ -163,7 +176,7 @@ struct CallEntry {
     /// The two legs that hear each other now.
     connected: Option<(LegId, LegId)>,
     /// Who calls, as the callee sees it.
-    caller_id: String,
+    party: line_leg::Party,
 }
 
 #[derive(Debug)]
@@ -188,6 +201,8 @@ enum Owner {
     Stream(LegId),
     /// A half of a relayed stream: its name.
     Live(String),
+    /// A stream of a client with lines: its session.
+    Line(SessionId),
 }
 
 /// Finds the local address from which a peer is reached; the driver asks the kernel, the simulation a table.
@@ -206,6 +221,9 @@ pub struct Exchange {
     sessions: BTreeMap<SessionId, SessionEntry>,
     owners: BTreeMap<LegId, Owner>,
     live: BTreeMap<String, LiveStream>,
+    lines: Lines,
+    guard: Guard,
+    rng: Rng,
     wiring: Wiring,
     /// Deadlines of calls and streams, lazily deleted.
     deadlines: BinaryHeap<Reverse<(Time, Due)>>,
@@ -222,10 +240,10 @@ impl Exchange {
         settings: Arc<Settings>,
         endpoint: sip::EndpointConfig,
         source_address: SourceAddress,
-        rng: Rng,
+        mut rng: Rng,
         now: Time,
     ) -> Exchange {
-        let mut sip = Endpoint::new(endpoint, rng);
+        let mut sip = Endpoint::new(endpoint, rng.fork());
         sip.set_users(
             settings
                 .users
@@ -238,7 +256,6 @@ impl Exchange {
         );
         let mut exchange = Exchange {
             admission: Admission::new(settings.limits, now),
-            settings: settings.clone(),
             sip,
             source_address,
             calls: BTreeMap::new(),
@@ -248,6 +265,9 @@ impl Exchange {
             sessions: BTreeMap::new(),
             owners: BTreeMap::new(),
             live: BTreeMap::new(),
+            lines: Lines::default(),
+            guard: Guard::new(settings.accounts.failures, settings.accounts.wait),
+            rng,
             wiring: Wiring::default(),
             deadlines: BinaryHeap::new(),
             outputs: VecDeque::new(),
@@ -255,6 +275,7 @@ impl Exchange {
             next_call: 0,
             drained_told: false,
             book: Book::default(),
+            settings,
         };
         exchange.register_trunks(now);
         exchange.pump(now);
@@ -392,6 +413,7 @@ impl Exchange {
         for handle in registrations {
             let _gone = self.sip.unregister(now, handle);
         }
+        self.withdraw_all(now);
         self.pump(now);
     }
 
@@ -422,7 +444,7 @@ impl Exchange {
             routes,
             self.sessions.len(),
             self.live.len(),
-            self.owners.len() + self.by_handle.len(),
+            self.owners.len() + self.by_handle.len() + self.lines.population(),
             self.sip.calls(),
             self.book.population(),
         ]

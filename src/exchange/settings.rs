@@ -8,7 +8,7 @@ use call::{Limits, Route, RouteTo, Routes};
 use sip::auth::{Algorithm, Credentials};
 use sip::{EndpointConfig, Host, Listener, OpenRegistration, Transport, Uri};
 
-use super::{Admits, Settings, Trunk};
+use super::{AccountSettings, Admits, Settings, Trunk};
 use crate::config::{self, Access, Config};
 use crate::daemon::{Listening, StartError};
 
@@ -55,6 +55,22 @@ pub fn exchange(config: &Config, listening: &Listening, shards: usize) -> Result
         },
         callers: admits(config.sip.inbound, &config.user),
         streamers: admits(config.rtmp.access, &config.user),
+        accounts: AccountSettings {
+            // Where nobody is known, those who are here may; where users are, strangers may not.
+            external: admits(config.sip.accounts.external, &config.user),
+            registrars: config.sip.accounts.registrars.clone(),
+            proxy: config
+                .sip
+                .accounts
+                .proxy
+                .as_deref()
+                .map(|p| uri("sip.accounts.proxy", p))
+                .transpose()?,
+            expires: config.sip.accounts.expires,
+            names: admits(config.sip.registration, &config.user),
+            failures: u32::from(config.sip.accounts.wrong_logins),
+            wait: config.sip.accounts.wrong_login_wait,
+        },
         users: config
             .user
             .iter()

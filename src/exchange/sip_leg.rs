@@ -6,9 +6,14 @@ use std::net::{IpAddr, SocketAddr};
 use base::{CallId, EndReason, LegId, Redacted, Time};
 use call::{Audio, LegCommand, LegEvent, Outcome, Target, order_offer};
 use codecs::CodecId;
-use sip::{Binding, Body, CallHandle, Event as SipEvent, Host, Invite, NameAddr, Scheme, Source, Uri};
+use sip::{
+    Binding, Body, CallHandle, Event as SipEvent, Headers, Host, Invite, NameAddr, Params, Scheme, Source,
+    Uri,
+};
 
-use super::dial::SipCallee;
+use super::accounts::HEADERS;
+use super::dial::{Callees, SipCallee};
+use super::line_leg::Party;
 use super::negotiation::{Local, Remote};
 use super::{Exchange, Kind, Leg};
 use crate::shard::{Command, RtpParams};
@@ -34,6 +39,17 @@ pub(super) struct SipLeg {
     order: Vec<CodecId>,
     /// What is settled.
     pub(super) params: Option<RtpParams>,
+}
+
+/// A call that comes in.
+struct Comes {
+    handle: CallHandle,
+    target: Uri,
+    from: NameAddr,
+    to: NameAddr,
+    headers: Headers,
+    source: Source,
+    user: Option<String>,
 }
 
 #[derive(Debug)]
@@ -81,12 +97,23 @@ impl Exchange {
                 call,
                 target,
                 from,
+                to,
+                headers,
                 source,
                 user,
                 offer,
                 ..
             } => {
-                self.incoming(now, call, &target, &from, source, user, offer);
+                let comes = Comes {
+                    handle: call,
+                    target,
+                    from,
+                    to,
+                    headers,
+                    source,
+                    user,
+                };
+                self.incoming(now, comes, offer);
             }
             SipEvent::Provisional {
                 call, status, body, ..
@@ -114,6 +141,10 @@ impl Exchange {
                 // Text has no listener yet on the stream dialect; the sender is told so (RFC 3428 §7).
                 let _gone = self.sip.respond_message(now, request, 405);
             }
+            SipEvent::Registered { registration, .. } if self.account_registered(registration) => {}
+            SipEvent::RegisterFailed {
+                registration, status, ..
+            } if self.account_refused(now, registration, status) => {}
             SipEvent::Registered {
                 registration,
                 expires,
@@ -144,21 +175,19 @@ impl Exchange {
     }
 
     /// A SIP party calls.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "the fields of one event, taken apart once"
-    )]
-    fn incoming(
-        &mut self,
-        now: Time,
-        handle: CallHandle,
-        target: &Uri,
-        from: &NameAddr,
-        source: Source,
-        user: Option<String>,
-        offer: Option<Body>,
-    ) {
-        if user.is_none() && self.must_authenticate(from, source) {
+    fn incoming(&mut self, now: Time, comes: Comes, offer: Option<Body>) {
+        let Comes {
+            handle,
+            target,
+            from,
+            to,
+            headers,
+            source,
+            user,
+        } = comes;
+        // Who calls the Contact of an account comes from the account's registrar.
+        let client = self.client_of_contact(&target);
+        if user.is_none() && client.is_none() && self.must_authenticate(&from, source) {
             let _gone = self.sip.challenge(now, handle);
             return;
         }
@@ -188,19 +217,31 @@ impl Exchange {
         let caller_id = from.uri.user().map(|u| u.into_owned()).unwrap_or_default();
         self.book.party(leg, "sip", from.uri.to_string(), None);
         self.book.dials(leg, target.to_string());
-        tracing::info!(%leg, from = %Redacted(&from.uri), to = %Redacted(target), "call comes in by SIP");
-        let resolved = if *target.scheme() == Scheme::Tel {
+        tracing::info!(%leg, from = %Redacted(&from.uri), to = %Redacted(&target), "call comes in by SIP");
+        let resolved = if let Some(client) = client {
+            Ok(Callees::ring(vec![client]))
+        } else if *target.scheme() == Scheme::Tel {
             match Target::parse(&target.to_string()) {
                 Some(number) => self.resolve(now, &number, user.as_deref()),
                 None => Err(Outcome::new(EndReason::NotFound)),
             }
-        } else if self.is_ours(target) || user.is_some() {
-            self.resolve_uri(now, target, user.as_deref())
+        } else if self.is_ours(&target) || user.is_some() {
+            self.resolve_uri(now, &target, user.as_deref())
         } else {
             // We are nobody's open relay.
             Err(Outcome::new(EndReason::NotFound))
         };
-        self.begin(now, leg, caller_id, resolved);
+        let party = Party {
+            id: caller_id,
+            name: Some(NameAddr {
+                params: Params::new(),
+                ..from
+            }),
+            verified: false,
+            to: to.uri.to_string(),
+            headers: custom_headers(&headers),
+        };
+        self.begin(now, leg, party, resolved);
         // A refused caller is gone by now; any other needs its port.
         let Some(call) = self.legs.get(&leg).and_then(|l| l.call) else {
             return;
@@ -242,12 +283,19 @@ impl Exchange {
         };
         let bind = self.rtp_address(peer);
         let seen_as = self.seen_as(bind, peer);
-        let order = order_offer(&self.settings.codecs, &self.audio_of(caller));
+        let order = self
+            .asked_codecs(caller)
+            .unwrap_or_else(|| order_offer(&self.settings.codecs, &self.audio_of(caller)));
+        let party = entry.party.clone();
         self.book
             .party(leg, "sip", callee.target.to_string(), callee.trunk.clone());
         self.book.callee(now, call, leg, false);
-        let from = callee.from.unwrap_or_else(|| self.identity(&entry.caller_id));
+        let from = callee.from.unwrap_or_else(|| self.identity(&party));
         let mut invite = Invite::new(callee.target, from);
+        // What a client asks for itself; header fields of SIP callers stay on their side.
+        if party.verified {
+            invite.headers = party.headers;
+        }
         invite.route = callee.route;
         invite.credentials = callee.credentials;
         if let Some(binding) = callee.binding {
@@ -453,11 +501,29 @@ impl Exchange {
         }
     }
 
-    fn identity(&self, user: &str) -> NameAddr {
+    /// From of a call toward a SIP party.
+    fn identity(&self, party: &Party) -> NameAddr {
+        if let Some(name) = party.name.as_ref().filter(|_| party.verified) {
+            return name.clone();
+        }
         let domain = self.settings.domains.first().map_or("localhost", String::as_str);
         let host = Host::parse(domain).unwrap_or(Host::Name("localhost".to_owned()));
-        NameAddr::new(Uri::sip(Some(user), host, None))
+        NameAddr {
+            display: party.name.as_ref().and_then(|n| n.display.clone()),
+            ..NameAddr::new(Uri::sip(Some(&party.id), host, None))
+        }
     }
+}
+
+/// The `X-` header fields of an INVITE, for a client that wants to see them.
+fn custom_headers(headers: &Headers) -> Vec<(String, String)> {
+    let custom = |name: &str| name.get(..2).is_some_and(|x| x.eq_ignore_ascii_case("x-"));
+    headers
+        .iter()
+        .filter(|(name, _)| custom(name.as_str()))
+        .take(HEADERS)
+        .map(|(name, value)| (name.as_str().to_owned(), value.to_owned()))
+        .collect()
 }
 
 /// Status and reason phrase for a refusal: a challenge that a callee made to us means nothing to the caller.

@@ -40,12 +40,24 @@ impl Exchange {
     /// Our description for a party that called: the answer to its offer, or an offer when it made none.
     pub(super) fn describe(&mut self, leg: LegId) -> Result<Body, u16> {
         let call = self.legs.get(&leg).and_then(|l| l.call);
-        let other = call
+        let callee = call
             .and_then(|c| self.calls.get(&c))
-            .and_then(|e| e.connected.map(|(_, callee)| callee).or(e.call.connected()))
-            .map(|callee| self.audio_of(callee))
-            .unwrap_or_default();
-        let codecs = self.settings.codecs.clone();
+            .and_then(|e| e.connected.map(|(_, callee)| callee).or(e.call.connected()));
+        let other = callee.map(|callee| self.audio_of(callee)).unwrap_or_default();
+        let mut codecs = self.settings.codecs.clone();
+        let mut other = other;
+        if let Some(asked) = callee.and_then(|callee| self.asked_codecs(callee)) {
+            let offered = self
+                .sip_leg(leg)
+                .and_then(|s| s.remote.as_ref())
+                .map(Remote::codecs);
+            // What the client sends anyway, else its first that the peer has.
+            if let Some(offered) = offered {
+                let first = asked.iter().copied().find(|c| offered.contains(c));
+                other.sends = other.sends.filter(|c| offered.contains(c)).or(first);
+            }
+            codecs = asked;
+        }
         let Some(place) = self.place(leg) else {
             return Err(500);
         };
@@ -88,6 +100,8 @@ impl Exchange {
             self.by_handle.remove(&call);
             self.leg_event(now, leg, LegEvent::HungUp(Outcome::new(EndReason::Incompatible)));
             self.drop_leg(leg);
+        } else {
+            self.heard_answer(leg);
         }
     }
 
@@ -149,6 +163,7 @@ impl Exchange {
     /// The shard on which a leg's media lives.
     pub(super) fn media_shard(&self, leg: LegId) -> Option<base::ShardId> {
         match self.legs.get(&leg).map(|l| &l.kind) {
+            Some(Kind::Line(line)) => self.session_shard(line.session),
             Some(Kind::Stream(stream)) => stream.halves().find_map(|(_, half)| self.wiring.shard_of(half)),
             _ => self.wiring.shard_of(leg),
         }

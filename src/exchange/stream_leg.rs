@@ -42,8 +42,7 @@ impl Exchange {
                 self.open(now, session, leg, stream_use, name, credentials, Some(announced));
             }
             Intent::StreamCodec { leg, codec } => self.codec_known(now, leg, codec),
-            // Lines are served in `lines.rs`.
-            Intent::Line(_) => {}
+            Intent::Line(intent) => self.line_intent(now, session, intent),
             Intent::Close { leg } => self.close_half(now, session, leg, EndReason::HungUp),
         }
     }
@@ -68,6 +67,15 @@ impl Exchange {
         let (shard, peer) = (entry.shard, entry.peer.ip());
         entry.halves.push(half);
         self.wiring.add(half, shard);
+        // A client with lines logs in by itself; its streams carry nothing without a call.
+        let line = match stream_use {
+            StreamUse::Attached => Some(None),
+            StreamUse::Line(line) => Some(Some(line)),
+            StreamUse::Call | StreamUse::Live => None,
+        };
+        if let Some(line) = line {
+            return self.open_line_stream(session, half, line, plays.is_none());
+        }
         let user = match credentials {
             None if self.settings.streamers.asks(peer) => {
                 let outcome =
@@ -92,10 +100,7 @@ impl Exchange {
         };
         match stream_use {
             StreamUse::Call => self.open_call(now, opened),
-            StreamUse::Live => self.open_live(opened),
-            StreamUse::Attached | StreamUse::Line(_) => {
-                self.refuse_half(opened.session, opened.half, Outcome::new(EndReason::NotFound));
-            }
+            _ => self.open_live(opened),
         }
     }
 
@@ -231,6 +236,7 @@ impl Exchange {
                     }
                 }
             }
+            Some(Owner::Line(session)) => self.line_codec(session, half, codec),
             Some(Owner::Live(name)) => {
                 if let Some(publisher) = self.live.get_mut(&name).and_then(|s| s.publisher.as_mut()) {
                     publisher.codec = Some(codec);
@@ -269,7 +275,7 @@ impl Exchange {
         self.book.party(leg, "stream", party, None);
         self.book.dials(leg, name);
         let caller_id = user.unwrap_or_else(|| "flash".to_owned());
-        self.begin(now, leg, caller_id, resolved);
+        self.begin(now, leg, caller_id.into(), resolved);
     }
 
     /// What a stream leg sends and takes, for codec negotiation with the other leg.
@@ -291,7 +297,7 @@ impl Exchange {
                 self.end_streams(leg, &Outcome::new(EndReason::Internal));
                 self.abandon(now, leg, EndReason::Internal);
             }
-            Some(Owner::Live(_)) => {
+            Some(Owner::Live(_) | Owner::Line(_)) => {
                 let mut out = Vec::new();
                 self.wiring.remove(half, &mut out);
                 self.commands(out);
@@ -333,12 +339,14 @@ impl Exchange {
                 }
                 self.wire_live(&name, None);
             }
+            Some(Owner::Line(session)) => self.close_line_stream(session, half),
             None => {}
         }
     }
 
     /// A client is gone, with all its streams.
     pub(super) fn session_closed(&mut self, now: Time, session: SessionId, reason: EndReason) {
+        self.client_gone(now, session, reason);
         let Some(entry) = self.sessions.get_mut(&session) else {
             return;
         };
@@ -405,22 +413,16 @@ impl Exchange {
         self.commands(out);
     }
 
-    fn tell_half(&mut self, session: SessionId, leg: LegId, event: StreamEvent) {
+    pub(super) fn tell_half(&mut self, session: SessionId, leg: LegId, event: StreamEvent) {
         if let Some(shard) = self.sessions.get(&session).map(|s| s.shard) {
             self.command(shard, Command::Stream { session, leg, event });
         }
     }
 
     fn password_is(&self, user: &str, password: &str) -> bool {
-        // Compared in full whatever differs, so that timing tells nothing.
-        self.settings.users.iter().any(|(name, secret)| {
-            let same = secret.len() == password.len()
-                && secret
-                    .bytes()
-                    .zip(password.bytes())
-                    .fold(0, |d, (a, b)| d | (a ^ b))
-                    == 0;
-            name == user && same
-        })
+        let users = &self.settings.users;
+        users
+            .iter()
+            .any(|(name, secret)| name == user && super::accounts::same(secret, password))
     }
 }

@@ -243,6 +243,7 @@ pub(super) fn kind(kind: &Kind) -> &'static str {
     match kind {
         Kind::Sip(_) => "sip",
         Kind::Stream(_) => "stream",
+        Kind::Line(_) => "line",
         Kind::Echo => "echo",
         Kind::Tone => "tone",
         Kind::Live(_) => "live",

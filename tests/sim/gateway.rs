@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::{LegId, Rng, SessionId, ShardId, Time};
+use call::{Intent, LineIntent};
 use flashgate::config::Config;
 use flashgate::daemon::Listening;
 use flashgate::exchange::{self, Exchange};
 use flashgate::shard::{self, Command, Event, LinkFrame, Shard};
 use sip::{Destination, Source, Transport};
 
+use crate::lines::Lines;
 use crate::tcp::Tcp;
 
 /// The gateway's only address.
@@ -75,6 +77,8 @@ pub struct Gateway {
     pub drained: bool,
     /// The most bytes that ever waited for one client's socket.
     pub most_pending: usize,
+    /// Sessions that a scenario speaks for in the words of `call::line`, and what they were told.
+    pub lines: Lines,
 }
 
 impl Gateway {
@@ -110,6 +114,7 @@ impl Gateway {
             sent: VecDeque::new(),
             drained: false,
             most_pending: 0,
+            lines: Lines::default(),
             rng,
         }
     }
@@ -137,6 +142,18 @@ impl Gateway {
         );
         self.shards[shard].handle_accepted(now, id, peer);
         self.drain_shard(now, shard, tcps);
+        self.settle(now, tcps);
+    }
+
+    /// A client on that connection wants something, as if its dialect had said so.
+    pub fn intend(&mut self, now: Time, tcp: usize, intent: LineIntent, tcps: &mut [Tcp]) {
+        let found = self.sessions.iter().find(|(_, s)| s.tcp == tcp);
+        if let Some((id, shard)) = found.map(|(id, s)| (*id, s.shard)) {
+            self.lines.speak_for(id, tcp);
+            let intent = Intent::Line(intent);
+            let event = Event::Intent { session: id, intent };
+            self.events.push_back((ShardId(shard as u16), event));
+        }
         self.settle(now, tcps);
     }
 
@@ -273,6 +290,9 @@ impl Gateway {
         while let Some(output) = self.exchange.poll_output() {
             match output {
                 exchange::Output::Shard(shard, command) => {
+                    let Some(command) = self.lines.take(now, command) else {
+                        continue;
+                    };
                     let queue = &mut self.commands[usize::from(shard.0)];
                     queue.push_back(command);
                     assert!(queue.len() <= COMMANDS, "too many commands at once");
@@ -349,7 +369,7 @@ impl Gateway {
                     }
                 }
                 Some(shard::Output::Event(event)) => {
-                    self.events.push_back((id, event));
+                    self.events.push_back((id, self.lines.adapt(event)));
                     assert!(self.events.len() <= EVENTS, "too many events at once");
                 }
             }

@@ -14,6 +14,7 @@
 mod client;
 mod ear;
 mod gateway;
+mod lines;
 mod phone;
 mod scenarios;
 mod tcp;

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use base::{Rng, Time};
+use call::{Line, LineEvent, LineIntent};
+use codecs::CodecId;
 use flashgate::config::{Access, Config, Secret, User};
 use media::netem::{Netem, NetemOptions};
 use sip::auth::Credentials;
@@ -147,6 +149,9 @@ impl Drop for World {
             }
             for (n, client) in self.clients.iter().enumerate() {
                 eprintln!("  client {n}: {:?}", client.told);
+                for event in self.gateway.lines.of(client.tcp) {
+                    eprintln!("    {event:?}");
+                }
             }
             eprintln!("  {:?}", self.gateway.population());
         } else {
@@ -244,6 +249,46 @@ impl World {
     pub fn call(&mut self, who: Who, target: &str) {
         self.on(who).connect("call", true, Some(target), Some(target));
         self.run(Duration::ZERO);
+    }
+
+    /// A client that speaks for itself in line intents; it decodes Speex, and G.711 when `g711`.
+    pub fn telephone(&mut self, g711: bool) -> Who {
+        let who = self.client();
+        let mut codecs = vec![CodecId::SpeexWb];
+        if g711 {
+            codecs.extend([CodecId::Pcmu, CodecId::Pcma]);
+        }
+        self.intend(who, LineIntent::Media { codecs });
+        self.on(who).connect("call", g711, Some("mouth"), Some("ear"));
+        self.run(ms(200));
+        who
+    }
+
+    pub fn intend(&mut self, who: Who, intent: LineIntent) {
+        let (now, tcp) = (self.now, self.on(who).tcp);
+        self.gateway.intend(now, tcp, intent, &mut self.tcps);
+        self.collect();
+    }
+
+    /// What a telephone-like client was told so far.
+    pub fn told(&mut self, who: Who) -> Vec<LineEvent> {
+        let tcp = self.on(who).tcp;
+        self.gateway
+            .lines
+            .of(tcp)
+            .map(|(_, event)| event.clone())
+            .collect()
+    }
+
+    /// The line of the call that last came in for a client.
+    #[track_caller]
+    pub fn incoming_line(&mut self, who: Who) -> Line {
+        let told = self.told(who);
+        let incoming = told.iter().rev().find_map(|e| match e {
+            LineEvent::Incoming { line, .. } => Some(*line),
+            _ => None,
+        });
+        incoming.unwrap_or_else(|| panic!("{who:?} was not called: {told:?}"))
     }
 
     /// The connection of a client.

@@ -211,6 +211,12 @@ impl Endpoint {
         Ok(())
     }
 
+    /// Forgets a registration that its registrar refused for good: nothing more is sent for it.
+    pub fn forget_registration(&mut self, handle: RegistrationHandle) {
+        self.registrations.remove(&handle);
+        self.timers.clear(&Deadline::Registration(handle));
+    }
+
     /// Sends REGISTER.
     pub(super) fn registration_due(&mut self, now: Time, handle: RegistrationHandle) {
         let Some(r) = self.registrations.get_mut(&handle) else {

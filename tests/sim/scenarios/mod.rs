@@ -4,6 +4,7 @@ mod chaos;
 mod delay;
 mod drain;
 mod drift;
+mod lines;
 mod live;
 mod network;
 mod offers;
