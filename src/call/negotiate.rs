@@ -38,12 +38,13 @@ pub fn pick_answer(offered: &[CodecId], ours: &[CodecId], other: &Audio) -> Opti
 }
 
 /// The codec in which a Flash-side player hears a source that comes in `source`: untouched when the player
-/// announced that codec, else Speex, which every Flash player since 10 decodes.
+/// announced that codec, else its own first choice; Speex, which every Flash player since 10 decodes, when it
+/// announced nothing.
 pub fn pick_flash(announced: &[CodecId], source: CodecId) -> CodecId {
     if announced.contains(&source) {
         source
     } else {
-        CodecId::SpeexWb
+        announced.first().copied().unwrap_or(CodecId::SpeexWb)
     }
 }
 
@@ -79,5 +80,7 @@ mod tests {
     fn a_player_hears_what_it_announced() {
         assert_eq!(pick_flash(&[SpeexWb, Pcmu], Pcmu), Pcmu);
         assert_eq!(pick_flash(&[SpeexWb], Pcmu), SpeexWb);
+        assert_eq!(pick_flash(&[CodecId::Nelly8], Pcmu), CodecId::Nelly8);
+        assert_eq!(pick_flash(&[], Pcmu), SpeexWb);
     }
 }

@@ -2,34 +2,28 @@
 //!
 //! Publishing sends media, playing receives it; there are no commands of its own.
 
-use call::StreamUse;
+use call::{LineEvent, StreamUse};
 use codecs::CodecId;
-use rtmp::server::{Connect, StreamName};
+use rtmp::server::{Call, Connect, StreamName};
+
+use super::acts::{Act, Acts};
+use super::words::announced;
+use super::{Dialect, Named};
 
 /// What a client's streams mean.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StreamDialect {
+pub(super) struct StreamDialect {
     stream_use: StreamUse,
     /// What the URL had between the application and the stream's name: clients differ in where they cut.
     prefix: String,
     /// User name and password from the URL of the connection.
     credentials: Option<(String, String)>,
-}
-
-/// One stream as the client named it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Named {
-    /// Which application.
-    pub stream_use: StreamUse,
-    /// The whole name, percent-decoded.
-    pub name: String,
-    /// User name and password.
-    pub credentials: Option<(String, String)>,
+    decodes: Vec<CodecId>,
 }
 
 impl StreamDialect {
     /// Whether a client speaks it.
-    pub fn matches(connect: &Connect) -> Option<StreamDialect> {
+    pub(super) fn matches(connect: &Connect) -> Option<StreamDialect> {
         let stream_use = match connect.app.as_str() {
             "call" => StreamUse::Call,
             "live" => StreamUse::Live,
@@ -41,12 +35,13 @@ impl StreamDialect {
             credentials: connect
                 .param("user")
                 .map(|user| (user, connect.param("pass").unwrap_or_default())),
+            decodes: announced(connect),
         })
     }
 
     /// What a stream's name means. FFmpeg and librtmp cut `call/conference/team` after the second segment,
     /// others after the first: the name is the whole of it.
-    pub fn stream(&self, name: &StreamName) -> Named {
+    fn named(&self, name: &StreamName) -> Named {
         let own = name.decoded();
         let prefix = self.prefix.trim_matches('/');
         let whole = match (prefix.is_empty(), own.is_empty()) {
@@ -65,24 +60,33 @@ impl StreamDialect {
     }
 }
 
-/// The codecs a client says it decodes: the `audioCodecs` mask of `connect` (RTMP 1.0 §7.2.1.1). Speex is
-/// taken as given, as every player since Flash 10 has it.
-pub fn announced(connect: &Connect) -> Vec<CodecId> {
-    const G711_A: u32 = 0x0080;
-    const G711_U: u32 = 0x0100;
-    let mask = connect
-        .object
-        .get("audioCodecs")
-        .and_then(|v| v.as_u32())
-        .unwrap_or(0);
-    let mut codecs = vec![CodecId::SpeexWb];
-    if mask & G711_U != 0 {
-        codecs.push(CodecId::Pcmu);
+impl Dialect for StreamDialect {
+    fn label(&self) -> &'static str {
+        "stream"
     }
-    if mask & G711_A != 0 {
-        codecs.push(CodecId::Pcma);
+
+    fn connect(&mut self, acts: &mut Acts) {
+        acts.push(Act::Accept(None));
     }
-    codecs
+
+    fn command(&mut self, call: Call, acts: &mut Acts) {
+        // It has no commands of its own; unknown ones never end a session.
+        acts.push(Act::Usual(Box::new(call)));
+    }
+
+    fn event(&mut self, _event: LineEvent, _acts: &mut Acts) {}
+
+    fn stream(&self, name: &StreamName, _publishes: bool) -> Option<Named> {
+        Some(self.named(name))
+    }
+
+    fn decodes(&self) -> Vec<CodecId> {
+        self.decodes.clone()
+    }
+
+    fn ends_with_its_streams(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]
@@ -106,18 +110,15 @@ mod tests {
     #[test]
     fn the_name_is_whole_wherever_the_client_cuts() {
         let cut_late = StreamDialect::matches(&connect("call", "conference", "", 0.0)).unwrap();
-        assert_eq!(
-            cut_late.stream(&StreamName::parse("team")).name,
-            "conference/team"
-        );
+        assert_eq!(cut_late.named(&StreamName::parse("team")).name, "conference/team");
         let cut_early = StreamDialect::matches(&connect("call", "", "", 0.0)).unwrap();
         assert_eq!(
-            cut_early.stream(&StreamName::parse("conference/team")).name,
+            cut_early.named(&StreamName::parse("conference/team")).name,
             "conference/team"
         );
         assert_eq!(
             cut_early
-                .stream(&StreamName::parse("sip%3Abob%40host%3A5070"))
+                .named(&StreamName::parse("sip%3Abob%40host%3A5070"))
                 .name,
             "sip:bob@host:5070"
         );
@@ -128,10 +129,10 @@ mod tests {
     fn credentials_stand_in_either_query() {
         let d = StreamDialect::matches(&connect("call", "", "user=al%20ice&pass=x", 0.0)).unwrap();
         assert_eq!(
-            d.stream(&StreamName::parse("echo")).credentials,
+            d.named(&StreamName::parse("echo")).credentials,
             Some(("al ice".into(), "x".into()))
         );
-        let own = d.stream(&StreamName::parse("echo?user=bob&pass=y"));
+        let own = d.named(&StreamName::parse("echo?user=bob&pass=y"));
         assert_eq!(
             (own.name.as_str(), own.credentials),
             ("echo", Some(("bob".into(), "y".into())))

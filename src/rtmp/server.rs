@@ -9,9 +9,11 @@
 mod config;
 mod connection;
 mod event;
+mod manners;
 mod session;
 
 pub use config::{FlowConfig, ServerConfig};
 pub use connection::Connection;
 pub use event::{Call, Connect, Event, PublishKind, StreamName};
+pub use manners::{ConnectReply, Control, Describe, Manners};
 pub use session::{Handled, Session, media_event};

@@ -26,7 +26,7 @@ pub enum State {
 }
 
 /// One message stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Stream {
     /// Its id; never 0.
     pub id: u32,
@@ -40,17 +40,20 @@ pub struct Stream {
     pub paused: bool,
     /// Video was dropped: nothing is sent before the next key frame.
     pub await_key: bool,
+    /// The transaction of its last `publish` or `play`.
+    pub txn: f64,
 }
 
 impl Stream {
-    fn new(id: u32) -> Stream {
+    fn new(id: u32, (audio, video): (bool, bool)) -> Stream {
         Stream {
             id,
             state: State::Idle,
-            audio: true,
-            video: true,
+            audio,
+            video,
             paused: false,
             await_key: false,
+            txn: 0.0,
         }
     }
 
@@ -85,6 +88,8 @@ impl Stream {
 pub struct Table {
     streams: Vec<Stream>,
     limit: usize,
+    /// Whether players want audio and video until they say otherwise.
+    receives: (bool, bool),
 }
 
 impl Table {
@@ -93,6 +98,20 @@ impl Table {
         Table {
             streams: Vec::new(),
             limit,
+            receives: (true, true),
+        }
+    }
+
+    /// Opens or shuts audio, video or both on every stream there is and will be; opened, video begins at a key
+    /// frame.
+    pub fn gate(&mut self, audio: Option<bool>, video: Option<bool>) {
+        let (a, v) = self.receives;
+        self.receives = (audio.unwrap_or(a), video.unwrap_or(v));
+        for s in &mut self.streams {
+            s.audio = audio.unwrap_or(s.audio);
+            let on = video.unwrap_or(s.video);
+            s.await_key |= on && !s.video;
+            s.video = on;
         }
     }
 
@@ -102,7 +121,7 @@ impl Table {
             return None;
         }
         let id = (1..).find(|&id| self.find(id).is_none())?;
-        self.streams.push(Stream::new(id));
+        self.streams.push(Stream::new(id, self.receives));
         Some(id)
     }
 
@@ -114,7 +133,7 @@ impl Table {
         if self.streams.len() >= self.limit {
             return false;
         }
-        self.streams.push(Stream::new(id));
+        self.streams.push(Stream::new(id, self.receives));
         true
     }
 

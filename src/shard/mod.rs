@@ -192,7 +192,7 @@ impl Shard {
     /// The exchange wants something.
     pub fn handle_command(&mut self, now: Time, command: Command) {
         match command {
-            Command::Line { .. } => {}
+            Command::Line { session, event } => self.line_event(now, session, event),
             Command::Stream { session, leg, event } => self.stream_event(now, session, leg, event),
             Command::CloseSession { session, reason } => self.end_session(now, session, reason),
             Command::Assign { leg, call } => {

@@ -77,6 +77,14 @@ impl PlayLeg {
         }
     }
 
+    /// The client decodes something else from now on.
+    pub(super) fn announce(&mut self, codecs: Vec<CodecId>) {
+        if self.announced != codecs {
+            self.announced = codecs;
+            self.pipe = None;
+        }
+    }
+
     /// Another source will be heard.
     pub(super) fn new_source(&mut self, _now: Time) {
         self.offset = None;

@@ -1,5 +1,7 @@
 //! Client sessions: an RTMP connection, the dialect spoken on it, and the streams it carries.
 
+mod lines;
+
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -13,7 +15,7 @@ use super::Shard;
 use super::command::{Event, FrameKind};
 use super::leg::{Kind, MediaLeg, PublishLeg};
 use super::play::PlayLeg;
-use crate::dialect::{self, StreamDialect};
+use crate::dialect::{Dialect, Named};
 
 /// A client whose last stream was ended by the gateway gets so long to leave by itself. Tools that only
 /// publish never look at what we say; closing is how they learn that the call is over.
@@ -23,7 +25,7 @@ const LEAVE: Duration = Duration::from_secs(1);
 pub(super) struct Session {
     pub(super) conn: Connection,
     peer: SocketAddr,
-    dialect: Option<StreamDialect>,
+    dialect: Option<Box<dyn Dialect>>,
     announced: Vec<CodecId>,
     streams: Vec<Stream>,
     /// When the gateway closes it.
@@ -126,7 +128,8 @@ impl Session {
             }
         }
         self.streams.remove(at);
-        if self.streams.is_empty() {
+        let ends = self.dialect.as_ref().is_some_and(|d| d.ends_with_its_streams());
+        if ends && self.streams.is_empty() {
             self.close_at.get_or_insert(now + LEAVE);
         }
     }
@@ -197,7 +200,7 @@ impl Shard {
 
     fn take_in(&mut self, now: Time, id: SessionId, step: Step, payload: &[u8]) {
         match step {
-            Step::Connect(connect) => self.connected(id, &connect),
+            Step::Connect(connect) => self.connecting(now, id, &connect),
             Step::Open {
                 stream,
                 name,
@@ -215,32 +218,9 @@ impl Shard {
                     self.deliver(now, leg, FrameKind::Data { ms: timestamp }, payload);
                 }
             }
-            Step::Command(call) => {
-                if let Some(session) = self.sessions.get_mut(&id) {
-                    // The generic dialect has no commands of its own; unknown ones never end a session.
-                    session.conn.reply_default(&call);
-                }
-            }
+            Step::Command(call) => self.command(now, id, *call),
             Step::Over(reason) => self.end_session(now, id, reason),
             Step::Nothing => {}
-        }
-    }
-
-    fn connected(&mut self, id: SessionId, connect: &Connect) {
-        let Some(session) = self.sessions.get_mut(&id) else {
-            return;
-        };
-        match dialect::choose(connect) {
-            Ok(dialect) => {
-                session.announced = dialect::announced(connect);
-                session.dialect = Some(dialect);
-                session.conn.accept_connect();
-                tracing::debug!(session = %id, peer = %Redacted(session.peer), app = connect.app, "client connected");
-            }
-            Err(rejected) => {
-                tracing::info!(session = %id, app = connect.app, "client turned away: no such application");
-                session.conn.reject_connect(rejected.code, rejected.description);
-            }
         }
     }
 
@@ -250,8 +230,16 @@ impl Shard {
             return;
         };
         let Some(dialect) = &session.dialect else { return };
-        let named = dialect.stream(name);
+        let Some(named) = dialect.stream(name, publishes) else {
+            return self.refuse_stream(id, stream, publishes);
+        };
         let announced = session.announced.clone();
+        if dialect.latest_stream_wins()
+            && let Some(before) = session.streams.iter().find(|s| s.publishes == publishes)
+        {
+            let before = before.id;
+            self.close_stream(now, id, before, publishes);
+        }
         let kind = if publishes {
             Kind::Publish(PublishLeg::new())
         } else {
@@ -272,7 +260,7 @@ impl Shard {
             });
             session.close_at = None;
         }
-        let dialect::Named {
+        let Named {
             stream_use,
             name,
             credentials,

@@ -8,6 +8,7 @@ use media::PipeOptions;
 use rtmp::server::ServerConfig;
 
 use crate::config::Config;
+use crate::dialect;
 
 /// The same for every shard.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub struct Settings {
     pub(super) rtp_timeout: Duration,
     /// RTMP: chunk size, limits, time-outs.
     pub(super) rtmp: ServerConfig,
+    /// Which dialects are spoken, and where.
+    pub(super) dialects: dialect::Options,
 }
 
 impl Settings {
@@ -50,6 +53,7 @@ impl Settings {
                 },
                 ..ServerConfig::default()
             },
+            dialects: dialect::Options::default(),
         }
     }
 

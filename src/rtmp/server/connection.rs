@@ -6,6 +6,7 @@ use base::{Rng, Time};
 
 use super::config::ServerConfig;
 use super::event::{Call, Event};
+use super::manners::ConnectReply;
 use super::session::{Handled, Session, media_event};
 use crate::amf::Value;
 use crate::carrier::{Carrier, Located};
@@ -183,12 +184,18 @@ impl Connection {
 
     /// Accepts the `connect` request: `NetConnection.Connect.Success`.
     pub fn accept_connect(&mut self) {
-        self.session.accept_connect(Vec::new());
+        self.session.accept_connect();
     }
 
-    /// As [`accept_connect`](Self::accept_connect), with further members in the information object.
-    pub fn accept_connect_with(&mut self, info: Vec<(String, Value)>) {
-        self.session.accept_connect(info);
+    /// As [`accept_connect`](Self::accept_connect), with an answer of the owner's making.
+    pub fn accept_connect_as(&mut self, reply: ConnectReply) {
+        self.session.accept_connect_as(reply);
+    }
+
+    /// Refuses the `connect` request with an information object of the owner's making, and leaves it to the
+    /// client to close; the owner does after a while.
+    pub fn refuse_connect(&mut self, info: Value) {
+        self.session.refuse_connect(info);
     }
 
     /// Refuses the `connect` request with a code such as `NetConnection.Connect.Rejected`, then closes.
@@ -237,6 +244,12 @@ impl Connection {
         self.session.net.command(stream, name, 0.0, &Value::Null, args);
     }
 
+    /// As [`call_client`](Self::call_client) on the connection, with a transaction id: some servers number
+    /// their calls. Answers to it are ignored.
+    pub fn call_client_with(&mut self, txn: f64, name: &str, args: &[Value]) {
+        self.session.net.command(0, name, txn, &Value::Null, args);
+    }
+
     /// Answers a command with `_result`: command object null, then `values`. Nothing is sent when `txn` is 0.
     pub fn reply_result(&mut self, txn: f64, values: &[Value]) {
         self.session.reply_result(txn, values);
@@ -262,6 +275,11 @@ impl Connection {
     /// Opens or shuts video toward a player, as if it had called `receiveVideo`.
     pub fn set_receive_video(&mut self, stream: u32, on: bool) {
         self.session.set_receive_video(stream, on);
+    }
+
+    /// Opens or shuts audio, video or both on every stream there is and will be.
+    pub fn gate(&mut self, audio: Option<bool>, video: Option<bool>) {
+        self.session.gate(audio, video);
     }
 
     /// Queues audio for a player: an FLV audio tag body in slices that are joined. `timestamp` in ms modulo

@@ -3,6 +3,7 @@
 //! ```text
 //!  Fresh --connect--> Asked --accept_connect--> Connected --close--> Closing
 //!                       \--reject_connect------------------------------/
+//!                       \--refuse_connect--> Refused
 //! ```
 //! Media never pass through here: the carrier asks whether a stream may have them.
 
@@ -12,6 +13,7 @@ use base::Time;
 
 use super::config::ServerConfig;
 use super::event::{Call, Connect, Event, PublishKind, StreamName};
+use super::manners::{ConnectReply, Control, Manners};
 use crate::amf::{self, Value};
 use crate::amf0;
 use crate::error::Error;
@@ -32,13 +34,18 @@ pub struct Session {
     ended: Vec<u32>,
     ignored: u64,
     object_encoding: u8,
+    manners: Manners,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Phase {
     Fresh,
-    Asked { txn: f64 },
+    Asked {
+        txn: f64,
+    },
     Connected,
+    /// `connect` was refused; the client is to close.
+    Refused,
     Closing,
 }
 
@@ -104,13 +111,14 @@ impl Session {
             ended: Vec::new(),
             ignored: 0,
             object_encoding: 0,
+            manners: Manners::default(),
             config,
         }
     }
 
     /// Takes a message.
     pub fn handle(&mut self, now: Time, message: &Message<'_>) -> Result<Handled, Error> {
-        if self.phase == Phase::Closing {
+        if matches!(self.phase, Phase::Closing | Phase::Refused) {
             return Ok(Handled::Done);
         }
         match self.net.handle(now, message)? {
@@ -131,6 +139,9 @@ impl Session {
             Incoming::Command(command) => self.command(message.stream, command)?,
             Incoming::UserControl(UserControl::SetBufferLength { stream, ms }) => {
                 if self.streams.find(stream).is_some() {
+                    if self.manners.begin_on_buffer && self.net.has_room() {
+                        self.net.user_control(UserControl::StreamBegin(stream));
+                    }
                     self.events.push_back(Event::SetBuffer { stream, ms });
                 }
             }
@@ -170,7 +181,7 @@ impl Session {
     /// The player on a stream that is to have audio or video now.
     pub fn player(&mut self, stream: u32, video: bool) -> Option<&mut Stream> {
         let wants = |s: &Stream| s.is_playing() && !s.paused && if video { s.video } else { s.audio };
-        if self.phase == Phase::Closing {
+        if self.phase != Phase::Connected {
             return None;
         }
         self.streams.find_mut(stream).filter(|s| wants(s))
@@ -186,35 +197,29 @@ impl Session {
         self.streams.adopt(id)
     }
 
-    /// Accepts the `connect` request, with further members of the information object.
-    pub fn accept_connect(&mut self, info: Vec<(String, Value)>) {
+    /// Accepts the `connect` request as generic servers do.
+    pub fn accept_connect(&mut self) {
+        self.accept_connect_as(ConnectReply::generic(&self.config, self.object_encoding));
+    }
+
+    /// Accepts the `connect` request with an answer of the owner's making.
+    pub fn accept_connect_as(&mut self, reply: ConnectReply) {
         let Phase::Asked { txn } = self.phase else { return };
         self.phase = Phase::Connected;
-        self.net.announce_window(self.config.window_ack_size);
-        let [a, b, c, d] = self.config.peer_bandwidth.to_be_bytes();
-        // Limit type 2, dynamic (§5.4.5).
-        self.net.control(kind::SET_PEER_BANDWIDTH, &[a, b, c, d, 2]);
-        let size = self.config.chunk_size.clamp(1, 65_536);
-        self.net.control(kind::SET_CHUNK_SIZE, &size.to_be_bytes());
-        let properties = amf::object([
-            ("fmsVer", self.config.version.as_str().into()),
-            ("capabilities", self.config.capabilities.into()),
-            ("mode", 1.0.into()),
-        ]);
-        let mut members = vec![
-            ("level".to_owned(), "status".into()),
-            ("code".to_owned(), "NetConnection.Connect.Success".into()),
-            ("description".to_owned(), "Connection succeeded.".into()),
-            (
-                "objectEncoding".to_owned(),
-                f64::from(self.object_encoding).into(),
-            ),
-        ];
-        members.extend(info);
+        for control in reply.before {
+            control.send(&mut self.net);
+        }
         self.net
-            .command(0, "_result", txn, &properties, &[Value::Object(members)]);
+            .command(0, "_result", txn, &reply.properties, &[reply.info]);
         if self.object_encoding == 3 {
             self.net.use_amf3();
+        }
+        for control in reply.after {
+            control.send(&mut self.net);
+        }
+        self.manners = reply.manners;
+        if self.manners.gated {
+            self.gate(Some(false), Some(false));
         }
     }
 
@@ -224,6 +229,14 @@ impl Session {
         let info = status_info("error", code, description);
         self.net.command(0, "_error", txn, &Value::Null, &[info]);
         self.phase = Phase::Closing;
+    }
+
+    /// Refuses the `connect` request with an information object of the owner's making. The client is to close;
+    /// the owner does after a while. Nothing it sends is looked at any more.
+    pub fn refuse_connect(&mut self, info: Value) {
+        let Phase::Asked { txn } = self.phase else { return };
+        self.net.command(0, "_error", txn, &Value::Null, &[info]);
+        self.phase = Phase::Refused;
     }
 
     /// Accepts publishing.
@@ -236,8 +249,13 @@ impl Session {
         };
         *accepted = true;
         let text = format!("{} is now published.", name.name);
-        self.net
-            .status(stream, "status", "NetStream.Publish.Start", &text);
+        // There the description is for players' names.
+        let info = self.manners.info("NetStream.Publish.Start", "", text);
+        let txn = if self.manners.echo_txn { s.txn } else { 0.0 };
+        if self.manners.publish_begin {
+            self.net.user_control(UserControl::StreamBegin(stream));
+        }
+        self.net.command(stream, "onStatus", txn, &Value::Null, &[info]);
     }
 
     /// Refuses publishing.
@@ -265,22 +283,44 @@ impl Session {
             return;
         };
         *accepted = true;
-        let (text, reset) = (name.name.clone(), *reset);
+        let (name, reset) = (name.name.clone(), *reset && self.manners.reset);
         // A decoder can begin at a key frame only.
         s.await_key = true;
-        self.net.user_control(UserControl::StreamBegin(stream));
-        if reset {
-            let text = format!("Playing and resetting {text}.");
-            self.net.status(stream, "status", "NetStream.Play.Reset", &text);
+        let txn = if self.manners.echo_txn { s.txn } else { 0.0 };
+        if let Some(size) = self.manners.play_chunk_size {
+            Control::ChunkSize(size).send(&mut self.net);
         }
-        let text = format!("Started playing {text}.");
-        self.net.status(stream, "status", "NetStream.Play.Start", &text);
-        let mut access = Vec::new();
-        amf0::encode_all(
-            &["|RtmpSampleAccess".into(), true.into(), true.into()],
-            &mut access,
-        );
-        self.net.queue(kind::DATA, stream, 0, access);
+        self.net.user_control(UserControl::StreamBegin(stream));
+        if let Some(ms) = self.manners.play_buffer {
+            self.net.user_control(UserControl::SetBufferLength { stream, ms });
+        }
+        let mut statuses = vec![("NetStream.Play.Start", format!("Started playing {name}."))];
+        if reset {
+            let text = format!("Playing and resetting {name}.");
+            statuses.insert(0, ("NetStream.Play.Reset", text));
+        }
+        for (code, text) in statuses {
+            let info = self.manners.info(code, &name, text);
+            self.net.command(stream, "onStatus", txn, &Value::Null, &[info]);
+        }
+        if self.manners.data_start {
+            let code = amf::object([("code", "NetStream.Data.Start".into())]);
+            self.data(stream, &["onStatus".into(), code]);
+        }
+        if self.manners.sample_access {
+            self.data(stream, &["|RtmpSampleAccess".into(), true.into(), true.into()]);
+        }
+    }
+
+    fn data(&mut self, stream: u32, values: &[Value]) {
+        let mut body = Vec::new();
+        amf0::encode_all(values, &mut body);
+        self.net.queue(kind::DATA, stream, 0, body);
+    }
+
+    /// Opens or shuts audio, video or both on every stream there is and will be.
+    pub fn gate(&mut self, audio: Option<bool>, video: Option<bool>) {
+        self.streams.gate(audio, video);
     }
 
     /// Refuses playing.
@@ -426,20 +466,7 @@ impl Session {
                     self.events.push_back(Event::Seek { stream, position });
                 }
             }
-            "receiveAudio" => {
-                if self.streams.find(stream).is_some() {
-                    self.set_receive_audio(stream, flag(true));
-                    let on = flag(true);
-                    self.events.push_back(Event::ReceiveAudio { stream, on });
-                }
-            }
-            "receiveVideo" => {
-                if self.streams.find(stream).is_some() {
-                    self.set_receive_video(stream, flag(true));
-                    let on = flag(true);
-                    self.events.push_back(Event::ReceiveVideo { stream, on });
-                }
-            }
+            "receiveAudio" | "receiveVideo" => self.receive(stream, c.name == "receiveAudio", flag(true)),
             "" => self.ignored += 1,
             _ => self.events.push_back(Event::Command(Box::new(Call {
                 stream,
@@ -510,6 +537,7 @@ impl Session {
                 name: name.clone(),
                 accepted: false,
             };
+            s.txn = c.txn;
         }
         self.events.push_back(Event::Publish { stream, name, kind });
     }
@@ -549,6 +577,7 @@ impl Session {
                 accepted: false,
                 reset,
             };
+            s.txn = c.txn;
         }
         self.events.push_back(Event::Play {
             stream,
@@ -576,6 +605,25 @@ impl Session {
             self.net.user_control(UserControl::StreamBegin(stream));
         }
         self.events.push_back(Event::Pause { stream, on, position });
+    }
+
+    /// A player opens or shuts its ears or eyes.
+    fn receive(&mut self, stream: u32, audio: bool, on: bool) {
+        if self.manners.gated {
+            let of = |this: bool| (audio == this).then_some(on);
+            self.gate(of(true), of(false));
+        }
+        if self.streams.find(stream).is_none() {
+            return;
+        }
+        let event = if audio {
+            self.set_receive_audio(stream, on);
+            Event::ReceiveAudio { stream, on }
+        } else {
+            self.set_receive_video(stream, on);
+            Event::ReceiveVideo { stream, on }
+        };
+        self.events.push_back(event);
     }
 
     /// By id, or by name as GStreamer sends it: then all streams of that name.

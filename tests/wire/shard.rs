@@ -1,0 +1,325 @@
+//! The same through a whole shard: a real client connection, its bytes, and what the exchange is told.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::{EndReason, LegId, Rng, SessionId, ShardId, Time};
+use call::{AccountId, Intent, Line, LineEvent, LineIntent, Outcome, Proof, StreamEvent, StreamUse};
+use codecs::CodecId;
+use flashgate::config::Config;
+use flashgate::shard::{Command, Event, Output, Settings, Shard};
+use rtmp::amf::Value;
+use rtmp::client::{ClientConfig, ConnectRequest, Connection, Event as Heard};
+use rtmp::server::PublishKind;
+
+const SESSION: SessionId = SessionId(1);
+
+/// A client, a shard, and nothing between them.
+struct Wire {
+    now: Time,
+    shard: Shard,
+    client: Connection,
+    /// What the exchange is told.
+    events: Vec<Event>,
+    /// What the client hears, in words.
+    heard: Vec<String>,
+    /// The gateway has closed the connection.
+    closed: bool,
+}
+
+impl Wire {
+    fn new(app: &str, args: &[&str]) -> Wire {
+        let now = Time::from_secs(10);
+        let settings = Arc::new(Settings::new(&Config::default()));
+        let mut shard = Shard::new(ShardId(0), settings, Rng::new(1));
+        shard.handle_accepted(now, SESSION, SocketAddr::from(([192, 0, 2, 9], 4_000)));
+        let mut client = Connection::new(ClientConfig::default(), Rng::new(2), now);
+        let mut request = ConnectRequest::player(app, &format!("rtmp://gw.test/{app}"));
+        request.args = args.iter().map(|a| Value::from(*a)).collect();
+        client.connect(&request);
+        let mut wire = Wire {
+            now,
+            shard,
+            client,
+            events: Vec::new(),
+            heard: Vec::new(),
+            closed: false,
+        };
+        wire.run();
+        wire
+    }
+
+    /// Until nobody has anything to say.
+    fn run(&mut self) {
+        loop {
+            let mut bytes = Vec::new();
+            self.client.poll_transmit(self.now, &mut bytes, usize::MAX);
+            let mut quiet = bytes.is_empty();
+            if !quiet {
+                self.shard.handle_bytes(self.now, SESSION, &bytes);
+            }
+            while let Some(output) = self.shard.poll_output() {
+                match output {
+                    Output::Event(event) => self.events.push(event),
+                    Output::CloseSession { .. } => self.closed = true,
+                    _ => {}
+                }
+            }
+            let mut bytes = Vec::new();
+            self.shard.transmit(self.now, SESSION, &mut bytes, usize::MAX);
+            if !bytes.is_empty() {
+                quiet = false;
+                self.client.handle_input(self.now, &bytes);
+            }
+            while let Some(event) = self.client.poll_event().unwrap() {
+                self.heard.push(match event {
+                    Heard::Connected { info, .. } => format!("connected {info}"),
+                    Heard::Rejected { info, .. } => format!("rejected {info}"),
+                    Heard::Command(call) => {
+                        format!("{} {} {}", call.name, call.txn, Value::StrictArray(call.args))
+                    }
+                    Heard::Reply { txn, ok, values } => {
+                        format!("reply {txn} {ok} {}", Value::StrictArray(values))
+                    }
+                    Heard::Audio {
+                        timestamp, payload, ..
+                    } => format!("audio {timestamp} {payload:02x?}"),
+                    Heard::StreamCreated { txn, stream } => format!("created {txn} {stream}"),
+                    Heard::PublishStarted { stream } => format!("publishing {stream}"),
+                    Heard::PlayStarted { stream } => format!("playing {stream}"),
+                    Heard::Status { stream, code, .. } => format!("status {stream} {code}"),
+                    Heard::Data { name, .. } => format!("data {name}"),
+                    Heard::StreamBegin { stream } => format!("begin {stream}"),
+                    _ => continue,
+                });
+            }
+            if quiet {
+                return;
+            }
+        }
+    }
+
+    fn tell(&mut self, event: LineEvent) {
+        let session = SESSION;
+        self.shard
+            .handle_command(self.now, Command::Line { session, event });
+        self.run();
+    }
+
+    /// What the client heard since the last time.
+    fn heard(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.heard)
+    }
+
+    /// What the exchange was told since the last time.
+    fn intents(&mut self) -> Vec<Intent> {
+        std::mem::take(&mut self.events)
+            .into_iter()
+            .filter_map(|event| match event {
+                Event::Intent { intent, .. } => Some(intent),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn after(&mut self, time: Duration) {
+        self.now += time;
+        self.client.handle_timeout(self.now);
+        self.shard.handle_timeout(self.now);
+        self.run();
+    }
+
+    fn call(&mut self, name: &str, args: &[Value]) {
+        self.client.call(0, name, args);
+        self.run();
+    }
+
+    /// The exchange lets a stream be.
+    fn let_be(&mut self, leg: LegId) {
+        self.shard.handle_command(
+            self.now,
+            Command::Stream {
+                session: SESSION,
+                leg,
+                event: StreamEvent::Accepted,
+            },
+        );
+        self.run();
+    }
+}
+
+fn registered() -> LineEvent {
+    LineEvent::LoggedIn {
+        account: AccountId(1),
+        outcome: Outcome::from_status(200, "OK"),
+    }
+}
+
+/// The one publish or play among the intents.
+fn stream(intents: &[Intent]) -> (LegId, StreamUse, Vec<CodecId>) {
+    let mut found = intents.iter().filter_map(|i| match i {
+        Intent::Publish { leg, stream_use, .. } => Some((*leg, *stream_use, Vec::new())),
+        Intent::Play {
+            leg,
+            stream_use,
+            announced,
+            ..
+        } => Some((*leg, *stream_use, announced.clone())),
+        _ => None,
+    });
+    let one = found.next().unwrap();
+    assert!(found.next().is_none(), "{intents:?}");
+    one
+}
+
+#[test]
+fn a_siprtmp_client_waits_for_the_registrar_and_calls() {
+    let mut w = Wire::new("sip/alice@example.com", &["alice", "secret", "Alice"]);
+    let intents = w.intents();
+    let login = intents.iter().find_map(|i| match i {
+        Intent::Line(LineIntent::Login { login, .. }) => Some(login.clone()),
+        _ => None,
+    });
+    let login = login.unwrap();
+    assert_eq!((login.aor.as_str(), login.register), ("alice@example.com", true));
+    assert!(matches!(&login.proof, Proof::Password(secret) if secret.reveal() == "secret"));
+    assert!(
+        !format!("{intents:?}").contains("secret\""),
+        "the password is in no log"
+    );
+    w.after(Duration::from_secs(5));
+    assert_eq!(w.heard(), Vec::<String>::new());
+
+    w.tell(registered());
+    assert_eq!(
+        w.heard(),
+        [
+            "connected {level: \"status\", code: \"NetConnection.Connect.Success\", description: \
+             \"Connection succeeded.\", fmsVer: \"rtmplite/8,2\", details: null}"
+        ]
+    );
+
+    // Both streams at once, as VideoPhone makes them; the call comes later.
+    let (a, b) = (w.client.create_stream(), w.client.create_stream());
+    w.run();
+    assert_eq!(w.heard(), [format!("created {a} 1"), format!("created {b} 2")]);
+    w.client.publish_on(1, "local", PublishKind::Live);
+    w.run();
+    let (publishing, stream_use, _) = stream(&w.intents());
+    assert_eq!(stream_use, StreamUse::Attached);
+    w.let_be(publishing);
+    w.client.play_on(2, "remote?x=1");
+    w.run();
+    let (playing, _, decodes) = stream(&w.intents());
+    assert_eq!(decodes, [CodecId::SpeexWb]);
+    w.let_be(playing);
+    // SetBufferLength is answered, too; no Reset, no RtmpSampleAccess.
+    assert_eq!(w.heard(), ["publishing 1", "begin 2", "begin 2", "playing 2"]);
+
+    w.call("invite", &["sip:bob@example.com".into(), "pcmu".into()]);
+    let intents = w.intents();
+    let line = intents.iter().find_map(|i| match i {
+        Intent::Line(LineIntent::Dial(dial)) => {
+            assert_eq!(dial.codecs, [CodecId::Pcmu]);
+            Some(dial.line)
+        }
+        _ => None,
+    });
+    let line = line.unwrap();
+    assert!(intents.contains(&Intent::Line(LineIntent::Attach { line: Some(line) })));
+    w.tell(LineEvent::Answered {
+        line,
+        far: Some(CodecId::Pcmu),
+        near: CodecId::Pcmu,
+    });
+    let heard = w.heard();
+    assert_eq!(heard[1], "accepted 2 [\"pcmu\", null]", "{heard:?}");
+
+    // The streams are used again, on the same ids, and the latest of them count.
+    w.client.close_stream(1);
+    w.run();
+    assert_eq!(w.intents(), [Intent::Close { leg: publishing }]);
+    w.client.publish_on(1, "local", PublishKind::Live);
+    w.run();
+    let (first, ..) = stream(&w.intents());
+    w.client.publish("local", PublishKind::Live);
+    w.run();
+    let intents = w.intents();
+    assert!(intents.contains(&Intent::Close { leg: first }), "{intents:?}");
+
+    w.tell(LineEvent::Ended {
+        line,
+        outcome: Outcome::new(EndReason::HungUp),
+    });
+    assert_eq!(w.heard().last().unwrap(), "byed 3 []");
+    // The connection stays: the client is registered.
+    w.after(Duration::from_secs(5));
+    assert!(!w.closed);
+}
+
+#[test]
+fn publishing_nothing_ends_publishing() {
+    for nothing in [Value::Null, Value::Boolean(false)] {
+        let mut w = Wire::new("sip/alice@example.com", &[]);
+        w.tell(registered());
+        w.client.create_stream();
+        w.run();
+        w.client.publish_on(1, "local", PublishKind::Live);
+        w.run();
+        let (leg, ..) = stream(&w.intents());
+        w.let_be(leg);
+        w.client.call(1, "publish", &[nothing]);
+        w.run();
+        assert_eq!(w.intents(), [Intent::Close { leg }]);
+        w.client.call(1, "play", &[Value::Boolean(false)]);
+        w.run();
+        let heard = w.heard();
+        assert!(!heard.iter().any(|h| h.contains("Failed")), "{heard:?}");
+    }
+}
+
+#[test]
+fn a_refused_siprtmp_client_is_told_why_and_closes_itself() {
+    let mut w = Wire::new("sip/alice@example.com", &["alice", "wrong"]);
+    w.tell(LineEvent::LoginFailed {
+        account: AccountId(1),
+        outcome: Outcome::from_status(403, "Forbidden"),
+        retrying: false,
+    });
+    let heard = w.heard();
+    assert!(heard[0].starts_with("rejected {level: \"status\", code: \"NetConnection.Connect.Rejected\""));
+    assert!(heard[0].contains("\"403 Forbidden\""));
+    w.after(Duration::from_secs(5));
+    assert!(!w.closed, "the client closes");
+    w.after(Duration::from_secs(6));
+    w.after(Duration::from_secs(1));
+    assert!(w.closed, "unless it does not");
+}
+
+#[test]
+fn an_account_taken_over_elsewhere_ends_the_session() {
+    let mut w = Wire::new("sip/alice@example.com", &["alice", "secret"]);
+    w.tell(registered());
+    w.heard();
+    w.tell(LineEvent::Close {
+        outcome: Outcome::new(EndReason::HungUp),
+    });
+    assert_eq!(w.heard(), ["status 0 NetConnection.Connect.Closed"]);
+    w.after(Duration::from_secs(2));
+    assert!(w.closed);
+}
+
+#[test]
+fn an_event_for_nobody_is_nothing() {
+    let mut w = Wire::new("live", &[]);
+    w.tell(LineEvent::Ended {
+        line: Line(1),
+        outcome: Outcome::new(EndReason::HungUp),
+    });
+    let session = SessionId(99);
+    let event = registered();
+    w.shard.handle_command(w.now, Command::Line { session, event });
+    w.run();
+    assert!(w.heard().iter().all(|h| h.starts_with("connected")));
+}
