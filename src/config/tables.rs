@@ -75,6 +75,49 @@ choice! {
     }
 }
 
+choice! {
+    /// A kind of client.
+    Api {
+        /// Streaming tools: call/TARGET and live/NAME.
+        Stream = "stream",
+        /// rtmplite's siprtmp: sip/USER@DOMAIN.
+        SipRtmp = "siprtmp",
+        /// FreeSWITCH's mod_rtmp: phone.
+        FreeSwitch = "freeswitch",
+        /// red5phone: sip.
+        Red5Phone = "red5phone",
+        /// BigBlueButton's voice application: sip.
+        Bbb = "bbb",
+    }
+}
+
+choice! {
+    /// A codec of BigBlueButton's clients.
+    BbbCodec {
+        /// Speex, wideband.
+        Speex = "speex",
+        /// Nellymoser, 8 kHz.
+        Nelly = "nelly",
+    }
+}
+
+fn some_api(list: &[Api]) -> Result<(), String> {
+    if list.is_empty() {
+        return Err("must name at least one kind of client".to_owned());
+    }
+    Ok(())
+}
+
+fn app_names(list: &[String]) -> Result<(), String> {
+    let bad = |name: &&String| {
+        name.is_empty() || name.contains(['/', '?']) || ["call", "live"].contains(&name.as_str())
+    };
+    match list.iter().find(bad) {
+        Some(name) => Err(format!("{name:?} cannot be the first segment of their URL")),
+        None => Ok(()),
+    }
+}
+
 section! {
     /// `[rtmp]`
     Rtmp {
@@ -95,6 +138,17 @@ section! {
         /// Who may publish and play: "open" anybody; "users" with ?user=NAME&pass=PASSWORD of a [[user]];
         /// "auto" anybody from this machine while there is no [[user]], otherwise users.
         access: Access = Access::Auto;
+        /// Which kinds of clients are served: "stream" (call/TARGET, live/NAME), "siprtmp", "freeswitch",
+        /// "red5phone", "bbb".
+        apis: Vec<Api> = vec![Api::Stream, Api::SipRtmp, Api::FreeSwitch, Api::Red5Phone, Api::Bbb], where |v| some_api(v);
+        /// The first segment of the URL for clients of siprtmp, red5phone and BigBlueButton.
+        sip_apps: Vec<String> = vec!["sip".to_owned()], where |v| app_names(v);
+        /// The first segment of the URL for clients of FreeSWITCH's mod_rtmp.
+        freeswitch_apps: Vec<String> = vec!["phone".to_owned()], where |v| app_names(v);
+        /// Whether a siprtmp client that logs in closes an earlier connection of the same user, as siprtmp does.
+        exclusive_logins: bool = true;
+        /// What clients of BigBlueButton are told to speak: "speex" or "nelly".
+        bbb_codec: BbbCodec = BbbCodec::Speex;
         /// Chunk size toward clients, in bytes, 128 to 65536.
         chunk_size: u32 = 4096, where within(128..=65_536);
         /// The largest message taken from a client.

@@ -5,10 +5,14 @@
 //! a row in [`choose`].
 
 mod acts;
+mod bbb;
+pub mod client;
 mod freeswitch;
+mod red5phone;
 mod siprtmp;
 mod stream;
 mod table;
+mod undecided;
 mod words;
 
 use std::fmt;
@@ -85,6 +89,10 @@ pub enum Kind {
     SipRtmp,
     /// FreeSWITCH's mod_rtmp: `phone`.
     FreeSwitch,
+    /// red5phone: `sip`, and nothing behind it.
+    Red5Phone,
+    /// BigBlueButton's voice conferences: `sip`, too.
+    Bbb,
 }
 
 /// What the operator chose.
@@ -92,21 +100,30 @@ pub enum Kind {
 pub struct Options {
     /// Which dialects are spoken.
     pub enabled: Vec<Kind>,
-    /// First segment of the URL for siprtmp.
+    /// First segment of the URL for siprtmp, red5phone and BigBlueButton.
     pub sip_apps: Vec<String>,
     /// First segment of the URL for FreeSWITCH's clients.
     pub freeswitch_apps: Vec<String>,
     /// Whether a siprtmp client closes an earlier connection of the same user, as siprtmp does.
     pub exclusive: bool,
+    /// Whether BigBlueButton's clients are told to speak Speex rather than Nellymoser.
+    pub bbb_speex: bool,
 }
 
 impl Default for Options {
     fn default() -> Options {
         Options {
-            enabled: vec![Kind::Stream, Kind::SipRtmp, Kind::FreeSwitch],
+            enabled: vec![
+                Kind::Stream,
+                Kind::SipRtmp,
+                Kind::FreeSwitch,
+                Kind::Red5Phone,
+                Kind::Bbb,
+            ],
             sip_apps: vec!["sip".to_owned()],
             freeswitch_apps: vec!["phone".to_owned()],
             exclusive: true,
+            bbb_speex: true,
         }
     }
 }
@@ -146,5 +163,7 @@ pub fn choose(connect: &Connect, options: &Options, rng: Rng) -> Result<Box<dyn 
                 description: "Missing app path",
             });
     }
-    Err(none)
+    undecided::Undecided::new(connect, options)
+        .map(|dialect| Box::new(dialect) as Box<dyn Dialect>)
+        .ok_or(none)
 }

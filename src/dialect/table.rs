@@ -27,6 +27,8 @@ pub(super) struct Command<D: 'static> {
 pub(super) enum Answer {
     /// `_result` without a value.
     Done,
+    /// `_result` with a value.
+    Value(Value),
     /// `_error`, with what the client may tell its user.
     Failed(&'static str),
 }
@@ -124,6 +126,10 @@ pub(super) fn dispatch<D>(table: &'static [Command<D>], dialect: &mut D, call: &
         Answer::Done => Act::Result {
             txn: call.txn,
             values: Vec::new(),
+        },
+        Answer::Value(value) => Act::Result {
+            txn: call.txn,
+            values: vec![value],
         },
         Answer::Failed(why) => Act::Error {
             txn: call.txn,

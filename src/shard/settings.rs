@@ -7,7 +7,7 @@ use std::time::Duration;
 use media::PipeOptions;
 use rtmp::server::ServerConfig;
 
-use crate::config::Config;
+use crate::config::{Api, BbbCodec, Config};
 use crate::dialect;
 
 /// The same for every shard.
@@ -53,7 +53,7 @@ impl Settings {
                 },
                 ..ServerConfig::default()
             },
-            dialects: dialect::Options::default(),
+            dialects: dialects(&config.rtmp),
         }
     }
 
@@ -63,6 +63,24 @@ impl Settings {
         let mut config = self.rtmp.clone();
         config.flow.pings = false;
         config
+    }
+}
+
+/// Which dialects are spoken, and where.
+fn dialects(rtmp: &crate::config::Rtmp) -> dialect::Options {
+    let kind = |api: &Api| match api {
+        Api::Stream => dialect::Kind::Stream,
+        Api::SipRtmp => dialect::Kind::SipRtmp,
+        Api::FreeSwitch => dialect::Kind::FreeSwitch,
+        Api::Red5Phone => dialect::Kind::Red5Phone,
+        Api::Bbb => dialect::Kind::Bbb,
+    };
+    dialect::Options {
+        enabled: rtmp.apis.iter().map(kind).collect(),
+        sip_apps: rtmp.sip_apps.clone(),
+        freeswitch_apps: rtmp.freeswitch_apps.clone(),
+        exclusive: rtmp.exclusive_logins,
+        bbb_speex: rtmp.bbb_codec == BbbCodec::Speex,
     }
 }
 

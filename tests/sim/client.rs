@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use base::{Rng, Time};
 use codecs::{CodecId, Decoder, Encoder};
+use flashgate::dialect::Kind;
+use flashgate::dialect::client::{self, Client as App, Deed, Identity};
 use rtmp::client::{ClientConfig, ConnectRequest, Connection, Event};
 use rtmp::server::PublishKind;
 
@@ -24,6 +26,8 @@ pub enum Told {
     PlayStarted,
     /// Any other status of a stream: code and description.
     Status(String, String),
+    /// What an application of a dialect tells its user.
+    App(client::Told),
     /// The gateway closed the connection.
     Disconnected,
 }
@@ -33,6 +37,9 @@ struct Publishing {
     /// Of the voice's clock at the first frame, ms.
     began: u64,
     encoder: Box<dyn Encoder>,
+    /// What is not a whole frame of the encoder yet, and the time of its first sample.
+    pcm: Vec<i16>,
+    pcm_at: u64,
     /// Frames that wait for a message to be full, and the time of the first.
     waiting: Vec<u8>,
     first: Option<u64>,
@@ -56,6 +63,10 @@ pub struct Client {
     /// The times of the messages received, ms.
     pub timestamps: Vec<u32>,
     conn: Connection,
+    /// What it says and understands, when it is of a dialect.
+    app: Option<Box<dyn App>>,
+    /// The played stream of this transaction is to be told that it may bring audio.
+    receive: Option<u32>,
     publishes: Option<String>,
     plays: Option<String>,
     publishing: Option<Publishing>,
@@ -83,6 +94,8 @@ impl Client {
             payloads: None,
             timestamps: Vec::new(),
             conn: Connection::new(ClientConfig::default(), rng, now),
+            app: None,
+            receive: None,
             publishes: None,
             plays: None,
             publishing: None,
@@ -107,6 +120,68 @@ impl Client {
         self.conn.connect(&request);
         self.publishes = publishes.map(str::to_owned);
         self.plays = plays.map(str::to_owned);
+    }
+
+    /// Connects as an application of a dialect; its user, if any, has its name with "-secret" as password.
+    pub fn connect_as(&mut self, kind: Kind, user: Option<&str>) {
+        let password = user.map(|user| format!("{user}-secret")).unwrap_or_default();
+        self.connect_with(kind, user, &password);
+    }
+
+    /// The same with another password.
+    pub fn connect_with(&mut self, kind: Kind, user: Option<&str>, password: &str) {
+        let app = client::client(
+            kind,
+            Identity {
+                host: DOMAIN.to_owned(),
+                path: String::new(),
+                user: user.map(str::to_owned),
+                password: password.to_owned(),
+                codec: Some(self.codec),
+            },
+        );
+        let entry = app.entry();
+        let url = format!("rtmp://{DOMAIN}/{}", entry.app);
+        let mut request = ConnectRequest::player(&entry.app, &url);
+        request.args = entry.args;
+        self.conn.connect(&request);
+        self.app = Some(app);
+    }
+
+    /// The user of the application does something.
+    pub fn does(&mut self, now: Time, what: impl FnOnce(&mut dyn App, &mut Vec<Deed>)) {
+        let mut deeds = Vec::new();
+        what(self.app.as_deref_mut().unwrap(), &mut deeds);
+        self.carry_out(now, deeds);
+    }
+
+    /// What the application told its user.
+    pub fn app_told(&self, what: &client::Told) -> bool {
+        self.was(&Told::App(what.clone()))
+    }
+
+    fn carry_out(&mut self, now: Time, deeds: Vec<Deed>) {
+        for deed in deeds {
+            match deed {
+                Deed::Call { name, args } => {
+                    self.conn.call(0, name, &args);
+                }
+                Deed::Open {
+                    publish,
+                    play,
+                    receive,
+                } => {
+                    self.conn.publish(&publish, PublishKind::Live);
+                    let txn = self.conn.play(&play);
+                    self.receive = receive.then_some(txn);
+                }
+                Deed::Close => {
+                    self.stop_publishing();
+                    self.stop_playing();
+                }
+                Deed::Tell(told) => self.told.push((now, Told::App(told))),
+            }
+        }
     }
 
     /// Reads nothing for a while.
@@ -158,22 +233,32 @@ impl Client {
             self.voice.skip();
             return;
         };
-        let pcm = self.voice.speak(p.encoder.sample_rate());
-        let mut payload = [0; 1_000];
-        let len = p.encoder.encode(&pcm, &mut payload).unwrap();
-        p.waiting.extend_from_slice(&payload[..len]);
-        p.frames += 1;
-        let first = *p.first.get_or_insert(at);
-        if p.frames < frames {
-            return;
+        let rate = u64::from(p.encoder.sample_rate());
+        if p.pcm.is_empty() {
+            p.pcm_at = at;
         }
-        let tag = codecs::codec(self.codec).flv.unwrap() << 4 | 2;
-        let timestamp = (first - p.began) as u32;
-        self.conn
-            .send_audio(now, p.stream, timestamp, &[&[tag], &p.waiting], false);
-        p.waiting.clear();
-        p.first = None;
-        p.frames = 0;
+        p.pcm.extend(self.voice.speak(p.encoder.sample_rate()));
+        let samples = p.encoder.frame_samples();
+        while p.pcm.len() >= samples {
+            let pcm: Vec<i16> = p.pcm.drain(..samples).collect();
+            let at = p.pcm_at;
+            p.pcm_at += samples as u64 * 1000 / rate;
+            let mut payload = [0; 1_000];
+            let len = p.encoder.encode(&pcm, &mut payload).unwrap();
+            p.waiting.extend_from_slice(&payload[..len]);
+            p.frames += 1;
+            let first = *p.first.get_or_insert(at);
+            if p.frames < frames {
+                continue;
+            }
+            let tag = codecs::codec(self.codec).flv.unwrap() << 4 | 2;
+            let timestamp = (first - p.began) as u32;
+            self.conn
+                .send_audio(now, p.stream, timestamp, &[&[tag], &p.waiting], false);
+            p.waiting.clear();
+            p.first = None;
+            p.frames = 0;
+        }
     }
 
     pub fn timeout(&mut self, now: Time) {
@@ -229,6 +314,15 @@ impl Client {
         }
     }
 
+    fn open_streams(&mut self) {
+        if let Some(name) = self.publishes.take() {
+            self.conn.publish(&name, PublishKind::Live);
+        }
+        if let Some(name) = self.plays.take() {
+            self.conn.play(&name);
+        }
+    }
+
     fn take_events(&mut self, now: Time) {
         loop {
             let what = match self.conn.poll_event().unwrap() {
@@ -253,13 +347,42 @@ impl Client {
                     }
                     continue;
                 }
-                Some(Event::Connected { .. }) => Told::Connected,
+                Some(Event::Connected { .. }) => {
+                    let mut deeds = Vec::new();
+                    if let Some(app) = &mut self.app {
+                        app.connected(&mut deeds);
+                    }
+                    self.told.push((now, Told::Connected));
+                    self.carry_out(now, deeds);
+                    self.open_streams();
+                    continue;
+                }
+                Some(Event::Command(call)) => {
+                    let app = self.app.as_deref_mut().unwrap();
+                    assert!(
+                        app.functions().contains(&call.name.as_str()),
+                        "it has no function {}",
+                        call.name
+                    );
+                    let mut deeds = Vec::new();
+                    app.called(&call, &mut deeds);
+                    self.carry_out(now, deeds);
+                    continue;
+                }
+                Some(Event::StreamCreated { txn, stream }) => {
+                    if self.receive == Some(txn) {
+                        self.conn.call(stream, "receiveAudio", &[true.into()]);
+                    }
+                    continue;
+                }
                 Some(Event::Rejected { code, .. }) => Told::Rejected(code),
                 Some(Event::PublishStarted { stream }) => {
                     self.publishing = Some(Publishing {
                         stream,
                         began: self.voice.media_ms(),
                         encoder: codecs::encoder(self.codec, &Default::default()).unwrap(),
+                        pcm: Vec::new(),
+                        pcm_at: 0,
                         waiting: Vec::new(),
                         first: None,
                         frames: 0,
@@ -289,14 +412,6 @@ impl Client {
                 }
                 Some(_) => continue,
             };
-            if what == Told::Connected {
-                if let Some(name) = self.publishes.take() {
-                    self.conn.publish(&name, PublishKind::Live);
-                }
-                if let Some(name) = self.plays.take() {
-                    self.conn.play(&name);
-                }
-            }
             self.told.push((now, what));
         }
     }

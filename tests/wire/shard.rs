@@ -323,3 +323,114 @@ fn an_event_for_nobody_is_nothing() {
     w.run();
     assert!(w.heard().iter().all(|h| h.starts_with("connected")));
 }
+
+/// Lets a played stream hear the tone for a while; what came, as tag byte and time.
+fn tone(w: &mut Wire, to: LegId) -> Vec<(u8, u32)> {
+    let (from, call) = (LegId::of_exchange(1), base::CallId(1));
+    w.shard
+        .handle_command(w.now, Command::OpenTone { leg: from, call });
+    w.shard.handle_command(w.now, Command::Connect { from, to });
+    w.heard();
+    for _ in 0..100 {
+        w.after(Duration::from_millis(5));
+    }
+    w.shard.handle_command(w.now, Command::Close { leg: from });
+    w.run();
+    let audio = |line: &String| {
+        let (time, payload) = line.strip_prefix("audio ")?.split_once(' ')?;
+        let tag = u8::from_str_radix(payload.get(1..3)?, 16).unwrap();
+        Some((tag, time.parse().unwrap()))
+    };
+    w.heard().iter().filter_map(audio).collect()
+}
+
+#[test]
+fn a_mod_rtmp_client_hears_nothing_before_it_wants_to() {
+    let mut w = Wire::new("phone", &[]);
+    let heard = w.heard();
+    assert_eq!(heard[0], "begin 0");
+    assert!(heard[1].contains("clientId: 217834719"), "{heard:?}");
+    assert!(heard[2].starts_with("connected 0 [\""), "{heard:?}");
+    w.client.create_stream();
+    w.run();
+    w.client.play_on(1, "play");
+    w.run();
+    w.heard();
+    let (playing, stream_use, _) = stream(&w.intents());
+    assert_eq!(stream_use, StreamUse::Attached);
+    w.let_be(playing);
+    assert_eq!(
+        w.heard(),
+        [
+            "begin 1",
+            "status 1 NetStream.Play.Reset",
+            "playing 1",
+            "data onStatus",
+            "data |RtmpSampleAccess"
+        ]
+    );
+    assert_eq!(tone(&mut w, playing), []);
+    w.client.call(1, "receiveAudio", &[true.into()]);
+    w.run();
+    let audio = tone(&mut w, playing);
+    assert!(audio.len() > 15, "{audio:?}");
+    // One frame of Speex in each message, 20 ms apart.
+    assert!(audio.iter().all(|(tag, _)| *tag == 0xB2));
+    assert!(audio.windows(2).all(|w| w[1].1 - w[0].1 == 20), "{audio:?}");
+}
+
+#[test]
+fn a_red5phone_client_is_told_its_streams_and_hears_nellymoser() {
+    let mut w = Wire::new("sip", &[]);
+    let words = ["", "u1", "1000", "alice", "pw", "gw.test", "gw.test"];
+    w.call("open", &words.map(Value::from));
+    w.intents();
+    w.call("call", &["u1".into(), "2000".into()]);
+    let line = w.intents().iter().find_map(|i| match i {
+        Intent::Line(LineIntent::Dial(dial)) => Some(dial.line),
+        _ => None,
+    });
+    let line = line.unwrap();
+    // A stream of no call is refused.
+    w.client.create_stream();
+    w.run();
+    w.client.play_on(1, "microphone_9");
+    w.run();
+    assert!(w.intents().is_empty());
+    assert!(
+        w.heard()
+            .contains(&"status 1 NetStream.Play.StreamNotFound".to_owned())
+    );
+    w.tell(LineEvent::Answered {
+        line,
+        far: None,
+        near: CodecId::Nelly8,
+    });
+    let heard = w.heard();
+    let names = format!("connected 0 [\"speaker_{0}\", \"microphone_{0}\"]", line.0);
+    assert_eq!(heard, [names.as_str(), "callState 0 [\"onUaCallAccepted\"]"]);
+    w.client.play_on(1, &format!("microphone_{}", line.0));
+    w.run();
+    let (playing, stream_use, decodes) = stream(&w.intents());
+    assert_eq!(
+        (stream_use, decodes),
+        (StreamUse::Line(line), vec![CodecId::Nelly8])
+    );
+    w.let_be(playing);
+    let audio = tone(&mut w, playing);
+    assert!(audio.len() > 10, "{audio:?}");
+    assert!(audio.iter().all(|(tag, _)| *tag == 0x52), "{audio:?}");
+    assert!(audio.windows(2).all(|w| w[1].1 - w[0].1 == 32), "{audio:?}");
+}
+
+#[test]
+fn a_command_of_no_dialect_fails_and_ends_nothing() {
+    let mut w = Wire::new("phone", &[]);
+    w.call("nothing_of_the_kind", &[]);
+    let heard = w.heard();
+    let last = heard.last().unwrap();
+    assert!(
+        last.contains("false") && last.contains("NetConnection.Call.Failed"),
+        "{last}"
+    );
+}

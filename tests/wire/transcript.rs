@@ -275,3 +275,13 @@ fn siprtmp() {
 fn freeswitch() {
     check("freeswitch");
 }
+
+#[test]
+fn red5phone() {
+    check("red5phone");
+}
+
+#[test]
+fn bbb() {
+    check("bbb");
+}

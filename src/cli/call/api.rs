@@ -1,81 +1,74 @@
-//! How a client of each kind dials. One row an interface; `flashgate call --api NAME` picks it.
+//! How a client of each kind dials; `flashgate call --api NAME` picks it.
 
 use rtmp::url::Url;
 
-/// The interfaces spoken so far.
+use super::source::Codec;
+use crate::dialect::Kind;
+use crate::dialect::client::{self, Client, Identity};
+
+/// The interfaces spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Name {
     /// Publish and play the target as a stream name
     Stream,
+    /// rtmplite's siprtmp, rtmp://HOST/sip
+    Siprtmp,
+    /// FreeSWITCH's mod_rtmp, rtmp://HOST/phone
+    Freeswitch,
+    /// red5phone, rtmp://HOST/sip
+    Red5phone,
+    /// BigBlueButton's voice application, rtmp://HOST/sip
+    Bbb,
 }
 
-/// What a client does to place a call.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Who calls whom, and how.
+#[derive(Clone, Debug)]
 pub(super) struct Dial {
-    /// The `app` of `connect`.
-    pub(super) app: String,
-    /// The stream to publish.
-    pub(super) publish: String,
-    /// The stream to play.
-    pub(super) play: String,
+    api: Name,
+    who: Identity,
+    /// What is dialled.
+    pub(super) target: String,
+    /// What is pressed once the call is up.
+    pub(super) digits: String,
 }
 
-/// Name and password of an account.
-type Login = Option<(String, String)>;
-
-/// How to dial `target` by the interface `name`.
-pub(super) fn dial(name: Name, url: &Url, target: &str, login: Login) -> Dial {
-    match name {
-        Name::Stream => stream(url, target, login),
-    }
-}
-
-fn stream(url: &Url, target: &str, login: Login) -> Dial {
-    let mut name = escape(target);
-    if let Some((user, password)) = login {
-        name.push_str(&format!("?user={}&pass={}", escape(&user), escape(&password)));
-    }
-    let app = match url.stream.is_empty() {
-        true => url.app.clone(),
-        false => format!("{}/{}", url.app, url.stream),
-    };
-    Dial {
-        app,
-        publish: name.clone(),
-        play: name,
-    }
-}
-
-/// Percent-encodes what would end a name or an argument.
-fn escape(text: &str) -> String {
-    let mut out = String::new();
-    for b in text.bytes() {
-        match b {
-            b'%' | b'?' | b'&' | b'#' | b'+' | 0..=b' ' | 0x7F.. => out.push_str(&format!("%{b:02X}")),
-            _ => out.push(char::from(b)),
+impl Dial {
+    /// A call of `target` by the interface `api`.
+    pub(super) fn new(
+        api: Name,
+        url: &Url,
+        target: &str,
+        login: Option<(String, String)>,
+        codec: Codec,
+    ) -> Dial {
+        let path = match url.stream.is_empty() {
+            true => url.app.clone(),
+            false => format!("{}/{}", url.app, url.stream),
+        };
+        let (user, password) = login.unzip();
+        Dial {
+            api,
+            who: Identity {
+                host: url.host.clone(),
+                path,
+                user,
+                password: password.unwrap_or_default(),
+                codec: Some(codec.id()),
+            },
+            target: target.to_owned(),
+            digits: String::new(),
         }
     }
-    out
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_target_is_the_name_of_both_streams() {
-        let url = Url::parse("rtmp://gw.example.com/call").unwrap();
-        let dial = dial(Name::Stream, &url, "sip:bob@192.0.2.1:5070;transport=tcp", None);
-        assert_eq!(dial.app, "call");
-        assert_eq!(dial.publish, "sip:bob@192.0.2.1:5070;transport=tcp");
-        assert_eq!(dial.publish, dial.play);
-    }
-
-    #[test]
-    fn a_login_and_odd_characters_are_escaped() {
-        let url = Url::parse("rtmp://gw.example.com/call").unwrap();
-        let login = Some(("al ice".to_owned(), "p&w?".to_owned()));
-        let dial = dial(Name::Stream, &url, "+4930", login);
-        assert_eq!(dial.play, "%2B4930?user=al%20ice&pass=p%26w%3F");
+    /// The client that dials.
+    pub(super) fn client(&self) -> Box<dyn Client> {
+        let kind = match self.api {
+            Name::Stream => Kind::Stream,
+            Name::Siprtmp => Kind::SipRtmp,
+            Name::Freeswitch => Kind::FreeSwitch,
+            Name::Red5phone => Kind::Red5Phone,
+            Name::Bbb => Kind::Bbb,
+        };
+        client::client(kind, self.who.clone())
     }
 }

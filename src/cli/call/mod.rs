@@ -57,6 +57,9 @@ pub(super) struct Call {
     /// Its password
     #[arg(long, value_name = "P", requires = "user")]
     password: Option<String>,
+    /// Press these digits once the call is up
+    #[arg(long, value_name = "DIGITS", value_parser = digits)]
+    dtmf: Option<String>,
     /// Marks in the audio, by which the delay is measured; off says silence instead
     #[arg(long, value_enum, default_value = "on")]
     marks: Marks,
@@ -87,6 +90,14 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+fn digits(text: &str) -> Result<String, String> {
+    let known = |c: char| c.is_ascii_digit() || "*#ABCDabcd".contains(c);
+    match text.chars().all(known) && (1..=64).contains(&text.len()) {
+        true => Ok(text.to_ascii_uppercase()),
+        false => Err("up to 64 of 0-9, *, #, A-D".to_owned()),
+    }
+}
+
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(r) if (0.01..=10_000.0).contains(&r) => Ok(r),
@@ -113,9 +124,16 @@ impl Call {
         };
         let audio = self.play.as_deref().map(wav::read).transpose()?;
         let source = Source::new(self.codec, audio.as_ref(), self.marks == Marks::Off)?;
+        if self.dtmf.is_some() && matches!(self.api, api::Name::Stream | api::Name::Bbb) {
+            return Err(
+                "--dtmf: these clients have no keys; use --api siprtmp, freeswitch or red5phone".to_owned(),
+            );
+        }
         let login = self.user.clone().zip(self.password.clone());
+        let mut dial = api::Dial::new(self.api, &url, &self.target, login, self.codec);
+        dial.digits = self.dtmf.clone().unwrap_or_default();
         let plan = Arc::new(Plan {
-            dial: api::dial(self.api, &url, &self.target, login),
+            dial,
             url,
             tls,
             codec: self.codec,

@@ -3,26 +3,26 @@
 use base::Time;
 use std::time::Duration;
 
-use super::source::{FRAME_MS, Frame, Source};
+use super::source::{Frame, Source};
 
 /// Without a file a call lasts so long when no duration is given.
 pub(super) const DEFAULT_DURATION: Duration = Duration::from_secs(10);
-/// A far end that has not been heard after so long gets the file all the same.
-const PATIENCE: u32 = 5_000 / FRAME_MS;
-/// Marks that should come back before the file begins, and how long they may take once the far end is heard.
+/// A far end that has not been heard after so long gets the file all the same, ms.
+const PATIENCE: u32 = 5_000;
+/// Marks that should come back before the file begins, and how long they may take once the far end is heard, ms.
 const MARKS_BEFORE: usize = 2;
-const WAIT_FOR_MARKS: u32 = 3_000 / FRAME_MS;
-/// Marks after the file, and how long what was said last may take to come back.
-const TAIL: u32 = 2_000 / FRAME_MS;
-const LINGER: u32 = 1_000 / FRAME_MS;
+const WAIT_FOR_MARKS: u32 = 3_000;
+/// Marks after the file, and how long what was said last may take to come back, ms.
+const TAIL: u32 = 2_000;
+const LINGER: u32 = 1_000;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Phase {
-    /// Marks; frames since the beginning, and since the far end was heard.
+    /// Marks; ms since the beginning, and since the far end was heard.
     Lead(u32, u32),
     /// The file from this frame on.
     File(usize),
-    /// Marks, then silence, after the file.
+    /// Marks, then silence, after the file, ms.
     Tail(u32),
 }
 
@@ -63,8 +63,11 @@ impl Script {
                     return self.next(source, heard);
                 }
                 self.phase = Phase::Lead(
-                    all.saturating_add(1),
-                    if heard.audio { since.saturating_add(1) } else { 0 },
+                    all.saturating_add(source.frame_ms),
+                    match heard.audio {
+                        true => since.saturating_add(source.frame_ms),
+                        false => 0,
+                    },
                 );
             }
             Phase::File(at) => match source.file().get(at) {
@@ -78,33 +81,38 @@ impl Script {
                 }
             },
             Phase::Tail(n) if n >= TAIL + LINGER => return None,
-            Phase::Tail(n) => self.phase = Phase::Tail(n + 1),
+            Phase::Tail(n) => self.phase = Phase::Tail(n + source.frame_ms),
         }
         self.mark += 1;
         source.mark_frame(self.mark - 1)
     }
 }
 
-/// The times at which frames are due: every 20 ms from the first, whatever happened in between.
+/// The times at which frames are due: at even distances from the first, whatever happened in between.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
     start: Time,
     sent: u32,
+    frame_ms: u32,
 }
 
 impl Pace {
-    pub(super) fn new(start: Time) -> Pace {
-        Pace { start, sent: 0 }
+    pub(super) fn new(start: Time, frame_ms: u32) -> Pace {
+        Pace {
+            start,
+            sent: 0,
+            frame_ms,
+        }
     }
 
     /// When the next frame is due.
     pub(super) fn due(&self) -> Time {
-        self.start + Duration::from_millis(u64::from(self.sent) * u64::from(FRAME_MS))
+        self.start + Duration::from_millis(u64::from(self.sent) * u64::from(self.frame_ms))
     }
 
     /// The timestamp of the next frame, in ms; the frame counts as gone.
     pub(super) fn take(&mut self) -> u32 {
-        let timestamp = self.sent.wrapping_mul(FRAME_MS);
+        let timestamp = self.sent.wrapping_mul(self.frame_ms);
         self.sent += 1;
         timestamp
     }
@@ -145,8 +153,8 @@ mod tests {
     fn the_file_waits_for_the_far_end_but_not_for_ever() {
         let marks = source(false);
         assert_eq!(lead(&marks, 100, 150), 150);
-        assert_eq!(lead(&marks, 100, usize::MAX), 100 + WAIT_FOR_MARKS as usize);
-        assert_eq!(lead(&marks, usize::MAX, usize::MAX), PATIENCE as usize);
+        assert_eq!(lead(&marks, 100, usize::MAX), 100 + WAIT_FOR_MARKS as usize / 20);
+        assert_eq!(lead(&marks, usize::MAX, usize::MAX), PATIENCE as usize / 20);
         assert_eq!(lead(&source(true), 30, usize::MAX), 31);
     }
 
@@ -162,12 +170,12 @@ mod tests {
         while script.next(&source, heard).is_some() {
             all += 1;
         }
-        assert_eq!(all, 1 + 50 + (TAIL + LINGER) as usize);
+        assert_eq!(all, 1 + 50 + (TAIL + LINGER) as usize / 20);
     }
 
     #[test]
     fn the_pace_is_absolute() {
-        let mut pace = Pace::new(Time::from_secs(5));
+        let mut pace = Pace::new(Time::from_secs(5), 20);
         assert_eq!((pace.take(), pace.take()), (0, 20));
         assert_eq!(pace.due(), Time::from_millis(5_040));
     }

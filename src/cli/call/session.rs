@@ -1,5 +1,6 @@
 //! One call: a connection, its client half, and the script.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use super::script::{Heard, Pace, Script};
 use super::sink::{self, Sink};
 use super::source::{Codec, Source};
 use super::wav::Recorder;
+use crate::dialect::client::{Client, Deed, Entry, Told};
 use crate::net::{Clock, TlsConnector, Wire};
 
 /// The longest a connection may take.
@@ -43,21 +45,26 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// What `connect` says: our codecs, as the mask of RTMP 1.0 §7.2.1.1. Speex is always among them.
+    /// What `connect` says: the login where it stands there, and our codecs as the mask of RTMP 1.0 §7.2.1.1. Speex
+    /// is always among them.
     fn request(&self) -> ConnectRequest {
         const SPEEX: u32 = 0x0800;
+        const NELLY: u32 = 0x0070;
         const G711_U: u32 = 0x0100;
         const G711_A: u32 = 0x0080;
         let mask = match self.codec {
             Codec::Speex => SPEEX,
+            Codec::Nelly => SPEEX | NELLY,
             Codec::Pcmu => SPEEX | G711_U,
             Codec::Pcma => SPEEX | G711_A,
         };
+        let Entry { app, args } = self.dial.client().entry();
         let url = Url {
-            app: self.dial.app.clone(),
+            app: app.clone(),
             ..self.url.clone()
         };
-        let mut request = ConnectRequest::player(&self.dial.app, &url.tc_url());
+        let mut request = ConnectRequest::player(&app, &url.tc_url());
+        request.args = args;
         for (key, value) in &mut request.properties {
             if key == "audioCodecs" {
                 *value = f64::from(mask).into();
@@ -204,9 +211,16 @@ struct Live<'a> {
     blocked: bool,
     script: Script,
     pace: Option<Pace>,
+    /// What the application says and understands.
+    phone: Box<dyn Client>,
     publishing: Option<u32>,
+    playing: Option<u32>,
+    /// The played stream with this transaction is to be told that it may bring audio.
+    receive: Option<u32>,
     began: Time,
     asked: Option<Time>,
+    /// The call was answered.
+    up: bool,
     setup: Option<Duration>,
     sent: u64,
     held_back: u64,
@@ -228,9 +242,13 @@ impl<'a> Live<'a> {
             blocked: false,
             script: Script::new(call.first_mark),
             pace: None,
+            phone: call.plan.dial.client(),
             publishing: None,
+            playing: None,
+            receive: None,
             began,
             asked: None,
+            up: false,
             setup: None,
             sent: 0,
             held_back: 0,
@@ -366,15 +384,28 @@ impl<'a> Live<'a> {
             };
             match event {
                 Event::Connected { .. } => {
-                    self.asked = Some(now);
-                    let dial = &self.call.plan.dial;
-                    self.client.publish(&dial.publish, PublishKind::Live);
-                    self.client.play(&dial.play);
+                    let mut deeds = Vec::new();
+                    self.phone.connected(&mut deeds);
+                    if let Some(end) = self.carry_out(now, deeds) {
+                        return Ok(Some(end));
+                    }
+                }
+                Event::Command(call) => {
+                    let mut deeds = Vec::new();
+                    self.phone.called(&call, &mut deeds);
+                    if let Some(end) = self.carry_out(now, deeds) {
+                        return Ok(Some(end));
+                    }
+                }
+                Event::StreamCreated { txn, stream } if self.receive == Some(txn) => {
+                    self.client.call(stream, "receiveAudio", &[true.into()]);
                 }
                 Event::PublishStarted { stream } => {
                     self.publishing = Some(stream);
-                    self.pace.get_or_insert(Pace::new(now));
+                    let frame_ms = self.call.plan.source.frame_ms;
+                    self.pace.get_or_insert(Pace::new(now, frame_ms));
                 }
+                Event::PlayStarted { stream } => self.playing = Some(stream),
                 Event::Audio {
                     timestamp, payload, ..
                 } => {
@@ -411,10 +442,61 @@ impl<'a> Live<'a> {
         }
     }
 
+    /// Does what the application wants; the end, when that is it.
+    fn carry_out(&mut self, now: Time, deeds: Vec<Deed>) -> Option<End> {
+        let mut deeds = VecDeque::from(deeds);
+        while let Some(deed) = deeds.pop_front() {
+            let mut more = Vec::new();
+            match deed {
+                Deed::Call { name, args } => {
+                    self.client.call(0, name, &args);
+                }
+                Deed::Open {
+                    publish,
+                    play,
+                    receive,
+                } => {
+                    self.client.publish(&publish, PublishKind::Live);
+                    let txn = self.client.play(&play);
+                    self.receive = receive.then_some(txn);
+                }
+                Deed::Close => {
+                    for stream in [self.publishing.take(), self.playing.take()]
+                        .into_iter()
+                        .flatten()
+                    {
+                        self.client.delete_stream(stream);
+                    }
+                }
+                Deed::Tell(Told::Ready) if self.asked.is_none() => {
+                    self.asked = Some(now);
+                    self.phone.dial(&self.call.plan.dial.target, &mut more);
+                }
+                Deed::Tell(Told::Up) if !std::mem::replace(&mut self.up, true) => {
+                    let digits = &self.call.plan.dial.digits;
+                    if !digits.is_empty() {
+                        self.phone.digits(digits, &mut more);
+                    }
+                }
+                Deed::Tell(Told::Refused(why) | Told::Over(why)) => return Some(End::Said(why)),
+                // We call; we are not called.
+                Deed::Tell(Told::Incoming(_)) if !self.up && self.asked.is_none() => {
+                    self.phone.hang_up(&mut more);
+                }
+                Deed::Tell(_) => {}
+            }
+            deeds.extend(more);
+        }
+        None
+    }
+
     /// Ends the streams and the connection in order.
     async fn farewell(&mut self) {
         let clock = self.call.clock;
         let last = clock.now() + FAREWELL;
+        let mut deeds = Vec::new();
+        self.phone.hang_up(&mut deeds);
+        self.carry_out(clock.now(), deeds);
         self.client.close(clock.now());
         while clock.now() < last && self.flush(clock.now()).is_ok() && !self.client.is_finished() {
             let due = base::earliest(self.client.poll_timeout(), Some(last));

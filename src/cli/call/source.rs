@@ -8,14 +8,12 @@ use codecs::{CodecId, EncoderOptions};
 use super::marks;
 use super::wav::Audio;
 
-/// One RTMP audio message every so many ms.
-pub(super) const FRAME_MS: u32 = 20;
 /// Marks of a loop: all that can be told apart.
 const LOOP: usize = 16;
 /// The offset of a mark in its second, in samples: not at the edge of a frame.
 const OFFSET: usize = marks::RATE / 4 + 40;
 
-/// One audio message, 20 ms.
+/// One audio message: one frame of the codec, 20 ms of those that have none of their own.
 #[derive(Clone, Debug)]
 pub(super) struct Frame {
     /// FLV audio tag body.
@@ -29,6 +27,8 @@ pub(super) struct Frame {
 pub(super) enum Codec {
     /// Speex wideband
     Speex,
+    /// Nellymoser, 8 kHz
+    Nelly,
     /// G.711 mu-law
     Pcmu,
     /// G.711 A-law
@@ -39,6 +39,7 @@ impl Codec {
     pub(super) const fn id(self) -> CodecId {
         match self {
             Codec::Speex => CodecId::SpeexWb,
+            Codec::Nelly => CodecId::Nelly8,
             Codec::Pcmu => CodecId::Pcmu,
             Codec::Pcma => CodecId::Pcma,
         }
@@ -46,6 +47,12 @@ impl Codec {
 
     pub(super) fn label(self) -> &'static str {
         codecs::codec(self.id()).label
+    }
+
+    /// Audio in one message, ms.
+    pub(super) fn frame_ms(self) -> u32 {
+        let row = codecs::codec(self.id());
+        row.frame() as u32 * 1000 / row.sample_rate
     }
 }
 
@@ -58,6 +65,8 @@ pub(super) struct Source {
     file: Vec<Frame>,
     /// Without marks: silence where they would stand.
     pub(super) quiet: bool,
+    /// Audio in one message, ms.
+    pub(super) frame_ms: u32,
 }
 
 impl Source {
@@ -67,7 +76,7 @@ impl Source {
             // One frame, to be repeated.
             encode(
                 codec,
-                &vec![0; marks::RATE * FRAME_MS as usize / 1000],
+                &vec![0; marks::RATE * codec.frame_ms() as usize / 1000],
                 marks::RATE as u32,
             )?
         } else {
@@ -77,7 +86,12 @@ impl Source {
             Some(audio) => encode(codec, &audio.samples, audio.rate)?,
             None => Vec::new(),
         };
-        Ok(Source { marks, file, quiet })
+        Ok(Source {
+            marks,
+            file,
+            quiet,
+            frame_ms: codec.frame_ms(),
+        })
     }
 
     /// The `n`-th frame of the marks, which repeat for ever.
@@ -105,7 +119,7 @@ fn marks_loop(codec: Codec) -> Result<Vec<Frame>, String> {
         }
     }
     let mut frames = encode(codec, &samples, marks::RATE as u32)?;
-    let per_frame = marks::RATE * FRAME_MS as usize / 1000;
+    let per_frame = marks::RATE * codec.frame_ms() as usize / 1000;
     for n in 0..LOOP {
         let at = n * marks::INTERVAL + OFFSET;
         if let Some(frame) = frames.get_mut(at / per_frame) {
@@ -116,7 +130,7 @@ fn marks_loop(codec: Codec) -> Result<Vec<Frame>, String> {
     Ok(frames)
 }
 
-/// Samples at `rate` as 20 ms messages; the last is filled with silence.
+/// Samples at `rate` as messages of a frame each; the last is filled with silence.
 fn encode(codec: Codec, samples: &[i16], rate: u32) -> Result<Vec<Frame>, String> {
     let row = codecs::codec(codec.id());
     let fail = |e: codecs::Error| format!("cannot encode {}: {e}", row.label);
@@ -173,16 +187,17 @@ mod tests {
     use base::Time;
 
     #[test]
-    fn a_second_is_fifty_frames_in_any_codec_and_from_any_rate() {
-        for codec in [Codec::Speex, Codec::Pcmu, Codec::Pcma] {
+    fn a_second_is_a_second_in_any_codec_and_from_any_rate() {
+        for codec in [Codec::Speex, Codec::Nelly, Codec::Pcmu, Codec::Pcma] {
             for rate in [8_000, 11_025, 16_000, 44_100, 48_000] {
                 let audio = Audio {
                     rate,
                     samples: vec![100; rate as usize],
                 };
                 let source = Source::new(codec, Some(&audio), true).unwrap();
+                let frames = 1000usize.div_ceil(source.frame_ms as usize);
                 assert!(
-                    (50..=51).contains(&source.file().len()),
+                    (frames..=frames + 1).contains(&source.file().len()),
                     "{codec:?} {rate}: {}",
                     source.file().len()
                 );
@@ -193,23 +208,28 @@ mod tests {
     /// What every codec does to a mark: an echo without any delay must show the codec's own delay only.
     #[test]
     fn marks_survive_every_codec() {
-        for codec in [Codec::Speex, Codec::Pcmu, Codec::Pcma] {
+        for codec in [Codec::Speex, Codec::Nelly, Codec::Pcmu, Codec::Pcma] {
             let source = Source::new(codec, None, false).unwrap();
             let mut sink = Sink::new();
-            for i in 0..16 * 50u32 {
+            let ms = source.frame_ms;
+            for i in 0..16_000 / ms {
                 let frame = source.mark_frame(i as usize).unwrap();
-                let now = Time::from_millis(1_000 + 20 * u64::from(i));
+                let now = Time::from_millis(1_000 + u64::from(ms * i));
                 if let Some((n, within)) = frame.mark {
                     sink.listener.sent(n, now + within);
                 }
-                sink.audio(now, 20 * i, &frame.tag).unwrap();
+                sink.audio(now, ms * i, &frame.tag).unwrap();
             }
             assert!(
                 sink.round_trips.len() >= 14,
                 "{codec:?}: {}",
                 sink.round_trips.len()
             );
-            let most = if codec == Codec::Speex { 35.0 } else { 1.0 };
+            let most = match codec {
+                Codec::Speex => 35.0,
+                Codec::Nelly => 40.0,
+                Codec::Pcmu | Codec::Pcma => 1.0,
+            };
             for trip in &sink.round_trips {
                 let ms = trip.delay.as_secs_f64() * 1000.0;
                 assert!(ms <= most, "{codec:?}: {ms}");

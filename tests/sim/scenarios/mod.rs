@@ -2,6 +2,7 @@
 
 mod chaos;
 mod delay;
+mod dialects;
 mod drain;
 mod drift;
 mod lines;
