@@ -126,6 +126,8 @@ const SHARD_BORDER: &[&str] = &[
     "LegStats",
     "LinkFrame",
     "Message",
+    "RoomCommand",
+    "RoomEvent",
     "RtpParams",
     "ShardHandle",
     "Side",

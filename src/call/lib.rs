@@ -6,6 +6,7 @@
 //! - [`Call`]: the back-to-back user agent over one caller and any number of rung callees.
 //! - [`Intent`], [`StreamEvent`]: the words between a client session and the exchange.
 //! - [`LineIntent`], [`LineEvent`]: those of clients that register and have several calls.
+//! - [`Room`]: a conference: members, PIN, lock, digits.
 //! - [`Admission`]: limits at the door.
 
 mod admission;
@@ -15,6 +16,7 @@ mod leg;
 mod line;
 mod machine;
 mod negotiate;
+mod room;
 mod route;
 mod target;
 
@@ -25,5 +27,6 @@ pub use leg::{LegCommand, LegEvent, Outcome};
 pub use line::{AccountId, Dial, Line, LineEvent, LineIntent, Login, Proof, Secret};
 pub use machine::{Action, Call, CallState, Ring};
 pub use negotiate::{Audio, order_offer, pick_answer, pick_flash};
+pub use room::{Member, Prompt, Role, Room, RoomAction, RoomEvent, RoomRules};
 pub use route::{Route, RouteError, RouteTo, Routes};
 pub use target::Target;

@@ -41,6 +41,7 @@ pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
         }
     }
 
+    rooms(config, reader);
     if !config.rtmp.policy_listen.is_empty() && config.rtmp.policy_domains.is_empty() {
         let text = "answers requests for the policy file, but `policy_domains` is empty".to_owned();
         reader.problem_at("rtmp.policy_listen", text);
@@ -73,6 +74,27 @@ pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
             "media.rtp_ports",
             "holds fewer port pairs than 16 calls need".to_owned(),
         );
+    }
+}
+
+fn rooms(config: &Config, reader: &mut Reader<'_>) {
+    let rooms = &config.conference.room;
+    unique(rooms.iter().map(|r| r.name.as_str()), "conference.room", reader);
+    for (i, room) in rooms.iter().enumerate() {
+        let path = format!("conference.room.{i}.moderator_pin");
+        if room.moderator_pin.is_none() && (room.start_with_moderator || room.end_with_moderator) {
+            let text = "must be given, or nobody can be the moderator that the room waits for".to_owned();
+            reader.problem_at(&path, text);
+        }
+        if room.pin.is_some() && room.pin == room.moderator_pin {
+            reader.problem_at(&path, "must differ from `pin`".to_owned());
+        }
+        for number in &room.numbers {
+            if rooms.iter().filter(|r| r.numbers.contains(number)).count() > 1 {
+                let path = format!("conference.room.{i}.numbers");
+                reader.problem_at(&path, format!("the number `{number}` leads to two rooms"));
+            }
+        }
     }
 }
 

@@ -16,8 +16,8 @@ use std::path::Path;
 
 pub use problem::{Problem, Problems};
 pub use tables::{
-    Access, Api, BbbCodec, Config, Console, Digest, Limits, Log, LogFormat, LogLevel, Media, Node, Route,
-    Rtmp, Sip, Tls, Trunk, User,
+    Access, Api, BbbCodec, Conference, Config, Console, Digest, Limits, Log, LogFormat, LogLevel, Media,
+    Node, Room, Route, Rtmp, Sip, Tls, Trunk, User,
 };
 pub use value::{Pattern, PortRange, Secret, Size};
 

@@ -39,6 +39,8 @@ section! {
         route: Vec<Route> = Vec::new();
         /// Audio.
         media: Media = Media::default();
+        /// Rooms in which any number of callers hear each other.
+        conference: Conference = Conference::default();
         /// What the gateway takes on at most. Beyond it new work is refused; calls in progress are not touched.
         limits: Limits = Limits::default();
         /// Where the operator looks and acts.
@@ -402,6 +404,79 @@ fn one_packet(d: &Duration) -> Result<(), String> {
         Ok(())
     } else {
         Err("allowed: \"20ms\", \"40ms\"".to_owned())
+    }
+}
+
+fn mixing_rate(rate: &u32) -> Result<(), String> {
+    if matches!(rate, 8_000 | 16_000 | 48_000) {
+        Ok(())
+    } else {
+        Err("allowed: 8000, 16000, 48000".to_owned())
+    }
+}
+
+/// Digits as a telephone has them.
+fn pin(pin: &Option<Secret>) -> Result<(), String> {
+    let fits = |pin: &Secret| {
+        let pin = pin.expose();
+        (1..=32).contains(&pin.len()) && pin.bytes().all(|b| b.is_ascii_digit())
+    };
+    if pin.as_ref().is_none_or(fits) {
+        Ok(())
+    } else {
+        Err("must be 1 to 32 digits".to_owned())
+    }
+}
+
+section! {
+    /// `[conference]`
+    Conference {
+        /// Whether calling conference/NAME makes a room of any NAME; false: only those of [[conference.room]].
+        on_demand: bool = true;
+        /// Numbers that lead to rooms made on demand: a regular expression that the dialled number must match
+        /// as a whole. The name of the room is its first group, or the number.
+        numbers: Option<Pattern> = None, eg "'8([0-9]{3})'";
+        /// Members of a room at most, without those who only listen.
+        max_members: u32 = 100, where within(2..=10_000);
+        /// So many are heard at a time in a room: the loudest.
+        talkers: u8 = 8, where within(1..=64);
+        /// The highest rate at which rooms are mixed, Hz: 8000, 16000 or 48000. A room runs at the highest rate
+        /// that a member sends, up to this.
+        max_rate: u32 = 48_000, where mixing_rate;
+        /// Whether loud and soft voices are brought to one level.
+        levelling: bool = false;
+        /// Whether soft noise tells that the line is alive while nobody speaks.
+        comfort_noise: bool = true;
+        /// Whether a tone tells of who comes and goes.
+        tones: bool = true;
+        /// A room with a name, numbers or a PIN of its own.
+        room: Vec<Room> = Vec::new();
+    }
+}
+
+section! {
+    /// `[[conference.room]]`
+    Room {
+        /// Its name: it is called as conference/NAME.
+        name: String = String::new(), where |v| given(v), eg "\"team\"";
+        /// Numbers that lead to it.
+        numbers: Vec<String> = Vec::new(), eg "[\"8000\"]";
+        /// Who enters must key in these digits. Unset: nobody is asked.
+        pin: Option<Secret> = None, where pin, eg "\"1234\"";
+        /// Who keys in these digits is a moderator: keys *7 lock the room, *8 mute all others, *9 end it.
+        moderator_pin: Option<Secret> = None, where pin, eg "\"987654\"";
+        /// Members at most. Unset: as in [conference].
+        max_members: Option<u32> = None, where optional(within(2..=10_000)), eg "20";
+        /// Whether nobody hears anybody before a moderator is there.
+        start_with_moderator: bool = false;
+        /// Whether it ends when the last moderator leaves.
+        end_with_moderator: bool = false;
+        /// Whether a tone tells of who comes and goes. Unset: as in [conference].
+        tones: Option<bool> = None, eg "false";
+        /// Whether who enters is muted, until *6 is keyed in.
+        mute_on_entry: bool = false;
+        /// Whether keys are commands: *1 raise a hand, *2 how many are there, *4 quieter, *5 louder, *6 mute.
+        digits: bool = true;
     }
 }
 

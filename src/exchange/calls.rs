@@ -97,6 +97,7 @@ impl Exchange {
             Callee::Echo => self.answer_built_in(now, id, leg, Kind::Echo),
             Callee::Tone => self.answer_built_in(now, id, leg, Kind::Tone),
             Callee::Live(name) => self.answer_built_in(now, id, leg, Kind::Live(name)),
+            Callee::Room(name, role) => self.answer_room(now, id, leg, name, role),
         }
     }
 
@@ -188,6 +189,7 @@ impl Exchange {
                     self.end_streams(leg, &outcome);
                 }
             }
+            Some(Kind::Room(_)) if command == LegCommand::Answer => self.room_answered(now, leg),
             _ => {}
         }
     }
@@ -219,6 +221,8 @@ impl Exchange {
     pub(super) fn drop_leg(&mut self, id: LegId) {
         let Some(leg) = self.legs.remove(&id) else { return };
         self.book.forget(id);
+        let taps: Vec<LegId> = self.rooms.taps(&[id]).collect();
+        taps.into_iter().for_each(|tap| self.drop_leg(tap));
         let mut out = Vec::new();
         match leg.kind {
             Kind::Sip(sip) => {
@@ -236,6 +240,7 @@ impl Exchange {
             Kind::Line(line) => self.forget_line(&line),
             Kind::Tone => self.wiring.remove(id, &mut out),
             Kind::Echo => {}
+            Kind::Room(name) => self.room_leg_dropped(id, &name, &mut out),
             Kind::Live(name) => {
                 if let Some(caller) = leg.call.and_then(|c| self.calls.get(&c)).map(|e| e.call.caller()) {
                     self.leave_live(&name, caller);
@@ -252,8 +257,10 @@ impl Exchange {
         };
         let before = std::mem::replace(&mut entry.connected, legs);
         if let Some((a, b)) = before.filter(|_| legs.is_none()) {
-            let members: BTreeSet<LegId> = [a, b]
+            let legs = [a, b];
+            let members: BTreeSet<LegId> = legs
                 .into_iter()
+                .chain(self.rooms.taps(&legs))
                 .flat_map(|l| self.halves(l).all().collect::<Vec<_>>())
                 .collect();
             let mut out = Vec::new();
@@ -272,6 +279,9 @@ impl Exchange {
         let Some((a, b)) = self.calls.get(&id).and_then(|e| e.connected) else {
             return;
         };
+        if self.wire_rooms(id, a, b) {
+            return;
+        }
         let near = self.halves(a);
         match self.legs.get(&b).map(|l| &l.kind) {
             Some(Kind::Live(name)) => {
@@ -332,7 +342,7 @@ impl Exchange {
     /// The media halves of a leg.
     pub(super) fn halves(&self, leg: LegId) -> Halves {
         match self.legs.get(&leg).map(|l| &l.kind) {
-            Some(Kind::Sip(_)) if self.wiring.shard_of(leg).is_some() => Halves {
+            Some(Kind::Sip(_) | Kind::Room(_)) if self.wiring.shard_of(leg).is_some() => Halves {
                 source: Some(leg),
                 sinks: vec![leg],
             },

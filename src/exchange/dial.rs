@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use base::{EndReason, LegId, SessionId, Time};
-use call::{AccountId, Audio, Outcome, RouteTo, Target};
+use call::{AccountId, Audio, Outcome, Role, RouteTo, Target};
 use sip::auth::Credentials;
 use sip::{Binding, Host, NameAddr, Registration, Uri};
 
@@ -20,6 +20,8 @@ pub(super) enum Callee {
         session: SessionId,
         account: AccountId,
     },
+    /// A room, and what one is there.
+    Room(String, Role),
     Sip(Box<SipCallee>),
 }
 
@@ -67,8 +69,11 @@ impl Exchange {
         match target {
             Target::Echo => one(Callee::Echo),
             Target::Tone => one(Callee::Tone),
-            Target::Live(name) => one(Callee::Live(name.clone())),
-            Target::Conference(_) => Err(Outcome::new(EndReason::NotFound)),
+            Target::Live(name) => match name.strip_prefix("conference/") {
+                Some(room) => self.resolve_room(room, Role::Listener),
+                None => one(Callee::Live(name.clone())),
+            },
+            Target::Conference(name) => self.resolve_room(name, Role::Participant),
             Target::Sip(uri) => {
                 let uri = Uri::parse(uri).map_err(|_| Outcome::from_status(400, "Not a SIP URI"))?;
                 self.resolve_uri(now, &uri, user)
@@ -151,6 +156,9 @@ impl Exchange {
 
     /// A number: a local name of that spelling, else the first route that fits.
     fn resolve_number(&self, now: Time, number: &str, user: Option<&str>) -> Result<Callees, Outcome> {
+        if let Some(room) = self.room_of_number(number) {
+            return self.resolve_room(&room, Role::Participant);
+        }
         match self.resolve_user(now, number) {
             Err(outcome) if outcome.reason == EndReason::NotFound => {}
             found => return found,

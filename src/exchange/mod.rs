@@ -16,6 +16,8 @@ mod line_leg;
 mod lines;
 mod lookup;
 mod negotiation;
+mod prompts;
+mod rooms;
 pub mod settings;
 mod sip_leg;
 mod sip_media;
@@ -45,6 +47,9 @@ use dial::Callee;
 use guard::Guard;
 use line_leg::LineLeg;
 use lines::Lines;
+pub use prompts::Prompts;
+use rooms::Rooms;
+pub use rooms::{Conference, ConfiguredRoom, RoomInfo, RoomOrder};
 use sip_leg::SipLeg;
 use streams::{LiveStream, StreamLeg};
 use wiring::Wiring;
@@ -129,6 +134,8 @@ pub struct Settings {
     pub trunks: Vec<Trunk>,
     /// Through which requests to elsewhere go.
     pub outbound_proxy: Option<sip::Uri>,
+    /// Rooms.
+    pub conference: Conference,
     /// How many shards there are.
     pub shards: u16,
 }
@@ -157,6 +164,8 @@ enum Kind {
     Tone,
     /// A relayed stream.
     Live(String),
+    /// A member of a room.
+    Room(String),
 }
 
 #[derive(Debug)]
@@ -192,6 +201,7 @@ struct SessionEntry {
 enum Due {
     Call(CallId),
     Dial(LegId),
+    Room(LegId),
 }
 
 /// To whom a media half belongs.
@@ -225,6 +235,7 @@ pub struct Exchange {
     guard: Guard,
     rng: Rng,
     wiring: Wiring,
+    rooms: Rooms,
     /// Deadlines of calls and streams, lazily deleted.
     deadlines: BinaryHeap<Reverse<(Time, Due)>>,
     outputs: VecDeque<Output>,
@@ -269,6 +280,7 @@ impl Exchange {
             guard: Guard::new(settings.accounts.failures, settings.accounts.wait),
             rng,
             wiring: Wiring::default(),
+            rooms: Rooms::default(),
             deadlines: BinaryHeap::new(),
             outputs: VecDeque::new(),
             next_leg: 0,
@@ -333,8 +345,11 @@ impl Exchange {
                 self.book.figures(leg, None);
                 self.sip_leg_failed(now, leg, EndReason::Overloaded);
             }
+            Event::LegBroke { leg } if self.room_broke(now, Some(shard), leg) => {}
             Event::LegBroke { leg } => self.leg_broke(now, leg),
+            Event::Room { room, event } => self.handle_mixer(shard, room, event),
             Event::RtpSilent { leg } => self.sip_leg_failed(now, leg, EndReason::TimedOut),
+            Event::Digit { leg, digit } if self.room_digit(now, leg, digit) => {}
             Event::Digit { leg, digit } => tracing::debug!(%leg, %digit, "digit"),
             Event::Stats { leg, stats } => {
                 self.book.figures(leg, Some(stats));
@@ -374,6 +389,7 @@ impl Exchange {
                     self.act(now, id);
                 }
                 Due::Dial(leg) => self.dial_waiting(now, leg),
+                Due::Room(room) => self.room_timeout(now, room),
             }
         }
         self.pump(now);
@@ -444,7 +460,7 @@ impl Exchange {
             routes,
             self.sessions.len(),
             self.live.len(),
-            self.owners.len() + self.by_handle.len() + self.lines.population(),
+            self.owners.len() + self.by_handle.len() + self.lines.population() + self.rooms.population(),
             self.sip.calls(),
             self.book.population(),
         ]
@@ -452,6 +468,7 @@ impl Exchange {
 
     /// Takes the SIP endpoint's words until it has none left.
     fn pump(&mut self, now: Time) {
+        self.run_rooms(now);
         while let Some(output) = self.sip.poll_output() {
             match output {
                 sip::Output::Event(event) => self.handle_sip(now, event),

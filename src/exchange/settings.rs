@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use call::{Limits, Route, RouteTo, Routes};
+use call::{Limits, RoomRules, Route, RouteTo, Routes};
+use media::{PipeOptions, RoomOptions};
 use sip::auth::{Algorithm, Credentials};
 use sip::{EndpointConfig, Host, Listener, OpenRegistration, Transport, Uri};
 
-use super::{AccountSettings, Admits, Settings, Trunk};
+use super::{AccountSettings, Admits, Conference, ConfiguredRoom, Prompts, Settings, Trunk};
 use crate::config::{self, Access, Config};
 use crate::daemon::{Listening, StartError};
 
@@ -84,8 +85,53 @@ pub fn exchange(config: &Config, listening: &Listening, shards: usize) -> Result
             .as_deref()
             .map(|p| uri("sip.outbound_proxy", p))
             .transpose()?,
+        conference: conference(config),
         shards: u16::try_from(shards).unwrap_or(1),
     })
+}
+
+fn conference(config: &Config) -> Conference {
+    let conference = &config.conference;
+    let secret = |pin: &Option<config::Secret>| pin.as_ref().map(|p| call::Secret::new(p.expose()));
+    let members = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
+    let room = |room: &config::Room| ConfiguredRoom {
+        name: room.name.clone(),
+        numbers: room.numbers.clone(),
+        rules: RoomRules {
+            pin: secret(&room.pin),
+            moderator_pin: secret(&room.moderator_pin),
+            max_members: members(room.max_members.unwrap_or(conference.max_members)),
+            start_with_moderator: room.start_with_moderator,
+            end_with_moderator: room.end_with_moderator,
+            tones: room.tones.unwrap_or(conference.tones),
+            mute_on_entry: room.mute_on_entry,
+            digits: room.digits,
+        },
+    };
+    Conference {
+        on_demand: conference.on_demand,
+        numbers: conference.numbers.clone(),
+        rules: RoomRules {
+            max_members: members(conference.max_members),
+            tones: conference.tones,
+            ..RoomRules::default()
+        },
+        rooms: conference.room.iter().map(room).collect(),
+        mix: RoomOptions {
+            max_rate: conference.max_rate,
+            talkers: usize::from(conference.talkers),
+            levelling: conference.levelling,
+            comfort_noise: RoomOptions::default()
+                .comfort_noise
+                .filter(|_| conference.comfort_noise),
+            pipe: PipeOptions {
+                quality: config.media.speex_quality,
+                complexity: config.media.speex_complexity,
+                ..PipeOptions::default()
+            },
+        },
+        prompts: Prompts::default(),
+    }
 }
 
 /// Settings of the SIP endpoint.

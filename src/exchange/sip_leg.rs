@@ -136,7 +136,7 @@ impl Exchange {
                     self.drop_leg(leg);
                 }
             }
-            SipEvent::Info { call, body } => self.info(call, &body),
+            SipEvent::Info { call, body } => self.info(now, call, &body),
             SipEvent::Message { request, .. } => {
                 // Text has no listener yet on the stream dialect; the sender is told so (RFC 3428 §7).
                 let _gone = self.sip.respond_message(now, request, 405);
@@ -436,7 +436,7 @@ impl Exchange {
     }
 
     /// Digits by INFO go the way of digits by RTP.
-    fn info(&mut self, call: CallHandle, body: &Body) {
+    fn info(&mut self, now: Time, call: CallHandle, body: &Body) {
         let Some(leg) = self.by_handle.get(&call).copied() else {
             return;
         };
@@ -448,6 +448,9 @@ impl Exchange {
             return;
         };
         let digit = info.digit;
+        if self.room_digit(now, leg, digit) {
+            return;
+        }
         let legs = self
             .legs
             .get(&leg)

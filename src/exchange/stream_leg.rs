@@ -100,6 +100,7 @@ impl Exchange {
         };
         match stream_use {
             StreamUse::Call => self.open_call(now, opened),
+            StreamUse::Live if opened.name.starts_with("conference/") => self.open_room(now, opened),
             _ => self.open_live(opened),
         }
     }
@@ -181,6 +182,17 @@ impl Exchange {
             }
             self.wire(call);
         }
+    }
+
+    /// `live/conference/NAME`: the mix of a room, for who only listens.
+    fn open_room(&mut self, now: Time, mut opened: Opened) {
+        if opened.plays.is_none() {
+            let outcome = Outcome::from_status(403, "To speak in a room publish to call/conference/NAME");
+            self.refuse_half(opened.session, opened.half, outcome);
+            return;
+        }
+        opened.name.insert_str(0, "live/");
+        self.open_call(now, opened);
     }
 
     fn open_live(&mut self, opened: Opened) {

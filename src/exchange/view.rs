@@ -247,5 +247,6 @@ pub(super) fn kind(kind: &Kind) -> &'static str {
         Kind::Echo => "echo",
         Kind::Tone => "tone",
         Kind::Live(_) => "live",
+        Kind::Room(_) => "room",
     }
 }

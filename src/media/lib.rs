@@ -12,6 +12,7 @@ pub mod params;
 mod pipe;
 mod playout;
 mod quality;
+mod room;
 mod rtcp;
 mod rtp;
 
@@ -27,5 +28,6 @@ pub use mixer::{MAX_TALKERS, Mixer};
 pub use pipe::{Pipe, PipeFrame, PipeOptions, max_frame_bytes};
 pub use playout::{Playout, PlayoutStats, Slot};
 pub use quality::{Quality, QualityInput, estimate};
+pub use room::{Heard, RoomMixer, RoomOptions, Sound};
 pub use rtcp::{RtcpEvent, RtcpSession, RtcpStats};
 pub use rtp::{RTP_HEADER, RtpPacket, RtpReceiver, RtpSender, SeqUnwrap, Verdict, is_rtcp};

@@ -76,3 +76,38 @@ pub const COMPRESS_SHARE_RUSH: u32 = 2;
 pub const DROP_EVERY: u32 = 5;
 /// The same in a rush: 320 ms are gone in 0.64 s.
 pub const DROP_EVERY_RUSH: u32 = 2;
+
+// --- rooms ---
+
+/// The rates at which a room mixes, Hz.
+pub const ROOM_RATES: [u32; 3] = [8_000, 16_000, 48_000];
+/// Slots without a member of the present rate before the room goes down: 5 s, for somebody who comes back.
+pub const ROOM_RATE_KEPT: u32 = 250;
+/// Slots in a row that are filled in for a member whose audio is late; then it is silent.
+pub const ROOM_CONCEALED: u32 = 2;
+/// Slots of another shard's sum that wait; when full, the oldest goes.
+pub const ROOM_REMOTE_SLOTS: usize = 2;
+/// Sounds that wait behind the one that plays; when full, a further one is not played.
+pub const ROOM_SOUNDS: usize = 16;
+/// Slots with which an encoder that begins is warmed up: a CELP decoder has forgotten by then that another
+/// encoder fed it before.
+pub const WARM_UP: usize = 5;
+/// Slots in which a member's own encoder and the shared one have heard the same before the member is moved to
+/// the shared one.
+pub const SHARE_AFTER: u32 = 25;
+/// Slots after which a member's own encoder that is not used is given back: 10 s.
+pub const OWN_KEPT: u32 = 500;
+/// Codecs in which one member hears at a time, by several streams.
+pub const OWN_CODECS: usize = 4;
+/// How fast the level of a voice falls after it, dB a slot: 25 dB a second, slower than pauses between words.
+pub const TALK_FALL_DB: f32 = 0.5;
+/// So much louder than one who is heard another has to be to take its place, dB.
+pub const TALK_HYSTERESIS_DB: f32 = 6.0;
+/// Slots for which somebody has to be the loudest to have the floor: 300 ms, longer than a cough.
+pub const FLOOR_AFTER: u32 = 15;
+/// The level to which voices are brought by levelling, dBov.
+pub const LEVEL_TARGET: f32 = -24.0;
+/// How fast, dB a slot: 5 dB a second.
+pub const LEVEL_STEP: f32 = 0.1;
+/// How far, dB.
+pub const LEVEL_MOST: f32 = 12.0;

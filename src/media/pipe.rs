@@ -114,6 +114,39 @@ impl Pipe {
         })
     }
 
+    /// A pipe to PCM, for a mixer: frames of 20 ms at `rate` Hz, 16 bit big-endian. Its clock runs at
+    /// 48 kHz whatever the rate, so that depths mean the same when [`Pipe::set_linear_rate`] changes it.
+    ///
+    /// # Errors
+    /// [`Error::NoPipe`] when the codec cannot be made, or for a rate out of 1,000 to 192,000 Hz.
+    pub fn linear(from: CodecId, rate: u32, buffer_ms: u32) -> Result<Pipe, Error> {
+        const CLOCK: u32 = 48_000;
+        let coded = Coded::linear(from, rate, CLOCK, buffer_ms.clamp(40, 1000))?;
+        Ok(Pipe {
+            from,
+            to: CodecId::L16_16,
+            clock: CLOCK,
+            cost_us: coded.cost_us(),
+            kind: Kind::Coded(Box::new(coded)),
+            end: 0,
+            dropped: 0,
+        })
+    }
+
+    /// Another rate for a pipe made by [`Pipe::linear`]; any other pipe is left alone. The decoder goes on and
+    /// what waits is kept, so nothing is heard of it.
+    ///
+    /// # Errors
+    /// [`Error::NoPipe`] for a rate out of 1,000 to 192,000 Hz.
+    pub fn set_linear_rate(&mut self, rate: u32) -> Result<(), Error> {
+        match &mut self.kind {
+            Kind::Coded(coded) if self.to == CodecId::L16_16 && self.clock == 48_000 => {
+                coded.set_linear_rate(rate)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What goes in.
     pub fn from(&self) -> CodecId {
         self.from
@@ -260,7 +293,7 @@ pub fn max_frame_bytes() -> usize {
     codecs::TABLE.iter().map(|c| c.max_frame_bytes).max().unwrap_or(0)
 }
 
-fn encoder_options(options: &PipeOptions, sample_rate: u32) -> EncoderOptions {
+pub(crate) fn encoder_options(options: &PipeOptions, sample_rate: u32) -> EncoderOptions {
     EncoderOptions {
         sample_rate,
         quality: options.quality,

@@ -107,6 +107,14 @@ impl Playout {
         &self.pipe
     }
 
+    /// Another rate for a pipe to PCM ([`Pipe::set_linear_rate`]).
+    ///
+    /// # Errors
+    /// [`Error::NoPipe`] for a rate out of range.
+    pub fn set_linear_rate(&mut self, rate: u32) -> Result<(), Error> {
+        self.pipe.set_linear_rate(rate)
+    }
+
     /// Takes a message with the time its sender gave it (RTMP: milliseconds). When more waits than the longest
     /// message and [`params::PLAYOUT_SLOTS`], the oldest goes.
     ///

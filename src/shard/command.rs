@@ -7,6 +7,8 @@ use call::{Intent, StreamEvent};
 use codecs::CodecId;
 use media::MediaTime;
 
+use super::room::{RoomCommand, RoomEvent};
+
 /// How an RTP leg sends and receives, as negotiated in SDP.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RtpParams {
@@ -123,6 +125,13 @@ pub enum Command {
         /// `0`-`9`, `*`, `#`, `A`-`D`.
         digit: char,
     },
+    /// Something of a room's mixer.
+    Room {
+        /// Which room, by the id it has on every shard.
+        room: LegId,
+        /// What.
+        command: RoomCommand,
+    },
     /// Ends a media half; unknown ids are ignored.
     Close {
         /// Which.
@@ -184,6 +193,13 @@ pub enum Event {
         leg: LegId,
         /// Which digit.
         digit: char,
+    },
+    /// A room's mixer tells something.
+    Room {
+        /// Which room.
+        room: LegId,
+        /// What.
+        event: RoomEvent,
     },
     /// The figures of a media leg at its end.
     Stats {
@@ -259,6 +275,22 @@ pub enum FrameKind {
         time: MediaTime,
         /// Comes at the pace of the sender's network, not of a jitter buffer: toward RTP it must be paced.
         bursty: bool,
+    },
+    /// A frame that a room encoded for this very sink: it goes out as it is.
+    Ready {
+        /// Which codec.
+        codec: CodecId,
+        /// When its first sample was mixed, in the codec's RTP clock.
+        time: MediaTime,
+        /// Its length in ticks of that clock.
+        ticks: u32,
+    },
+    /// A slot of a room's talkers on another shard: their sum, 32 bits a sample, least byte first.
+    Sums {
+        /// Of which shard.
+        from: ShardId,
+        /// Samples a second.
+        rate: u32,
     },
     /// An audio frame that is lost.
     Lost {

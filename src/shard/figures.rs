@@ -254,7 +254,7 @@ impl MediaLeg {
             Kind::Rtp(rtp) => Some(rtp.stats()),
             Kind::Publish(publish) => Some(publish.stats()),
             Kind::Play(play) => Some(play.stats()),
-            Kind::Tone(_) | Kind::Proxy => None,
+            Kind::Tone(_) | Kind::Proxy | Kind::Member(_) | Kind::Room(_) => None,
         }
     }
 }

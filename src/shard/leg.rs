@@ -7,6 +7,7 @@ use media::MediaTime;
 
 use super::command::{FrameKind, LegStats, Side};
 use super::play::PlayLeg;
+use super::room::Room;
 use super::rtp_leg::RtpLeg;
 
 /// Codec headers and metadata kept for late listeners: one each of metadata, audio and video configuration.
@@ -36,6 +37,10 @@ pub(super) enum Kind {
     Tone(Box<ToneLeg>),
     /// A source on another shard.
     Proxy,
+    /// A member of a room.
+    Member(LegId),
+    /// A room's mixer; absent while it has its turn.
+    Room(Option<Box<Room>>),
 }
 
 /// A published stream.

@@ -14,6 +14,7 @@ mod fresh;
 mod leg;
 mod outbox;
 mod play;
+mod room;
 mod rtp_leg;
 mod session;
 mod settings;
@@ -34,6 +35,7 @@ pub(crate) use dealer::Dealer;
 pub(crate) use driver::{Carrier, Message, ShardHandle, Start, TunnelAsk, TunnelRequest, queues, run};
 pub use figures::{Figures, Lateness, LegFigures, Look, Traffic};
 pub use outbox::Output;
+pub use room::{RoomCommand, RoomEvent};
 pub use settings::Settings;
 pub(crate) use settings::policy;
 
@@ -176,16 +178,12 @@ impl Shard {
 
     /// A frame came over from another shard.
     pub fn handle_link(&mut self, now: Time, frame: LinkFrame) {
-        if matches!(
-            self.legs.get(&frame.leg),
-            Some(MediaLeg {
-                kind: Kind::Proxy,
-                ..
-            })
-        ) {
-            self.guard_leg(now, frame.leg, |shard| {
+        match self.legs.get(&frame.leg).map(|l| &l.kind) {
+            Some(Kind::Proxy) => self.guard_leg(now, frame.leg, |shard| {
                 shard.deliver(now, frame.leg, frame.kind, &frame.payload)
-            });
+            }),
+            Some(Kind::Room(_)) => self.room_sums(frame.leg, frame.kind, &frame.payload),
+            _ => {}
         }
     }
 
@@ -238,6 +236,7 @@ impl Shard {
                     rtp.send_digit(digit);
                 }
             }
+            Command::Room { room, command } => self.room_command(now, room, command),
             Command::Close { leg } => self.close_leg(now, leg),
             Command::CloseAll => {
                 let sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
@@ -349,6 +348,7 @@ impl Shard {
                 self.deliver(now, leg, kind, &scratch);
                 self.scratch = scratch;
             }
+            Some(Kind::Room(_)) => self.room_turn(now, leg),
             _ => {}
         }
     }
@@ -414,6 +414,9 @@ impl Shard {
         if let Some(stats) = entry.stats() {
             self.watch.closed(leg, &stats);
             self.outbox.event(Event::Stats { leg, stats });
+        }
+        if let Kind::Member(room) = entry.kind {
+            self.room_left(room, leg);
         }
         if let Kind::Rtp(mut rtp) = entry.kind {
             rtp.close(now, &mut self.outbox);
@@ -505,6 +508,10 @@ impl Shard {
                     play.feed(now, kind, payload, &mut session.conn);
                     self.outbox.flush(play.session);
                 }
+            }
+            Some(Kind::Member(room)) => {
+                let room = *room;
+                self.room_feed(now, room, to, kind, payload);
             }
             _ => {}
         }

@@ -119,6 +119,9 @@ impl PlayLeg {
                 }
                 self.drain_pipe(now, conn);
             }
+            FrameKind::Ready { codec, time, ticks } => {
+                self.send_ready(now, codec, time, ticks, payload, conn)
+            }
             FrameKind::Lost { time, ticks } => {
                 if let Some(pipe) = &mut self.pipe {
                     pipe.conceal(time, ticks);
@@ -138,7 +141,38 @@ impl PlayLeg {
                 let at = self.at(ms);
                 conn.send_data(self.stream, at, payload);
             }
-            FrameKind::Digit { .. } | FrameKind::Gone => {}
+            FrameKind::Digit { .. } | FrameKind::Sums { .. } | FrameKind::Gone => {}
+        }
+    }
+
+    /// The codec in which it is to hear a mix.
+    pub(super) fn wants(&self) -> Option<CodecId> {
+        let wanted = self.announced.first().copied().unwrap_or(CodecId::SpeexWb);
+        self.accepted.then(|| pick_flash(&self.announced, wanted))
+    }
+
+    /// Sends a frame that was encoded for it.
+    fn send_ready(
+        &mut self,
+        now: Time,
+        codec: CodecId,
+        time: MediaTime,
+        ticks: u32,
+        payload: &[u8],
+        conn: &mut Connection,
+    ) {
+        let Some(tag) = codecs::codec(codec).flv_tag() else {
+            return;
+        };
+        let length = MediaTime::new(u64::from(ticks), time.rate).as_duration();
+        let at = self.at((time.as_millis() & u64::from(u32::MAX)) as u32);
+        if self.backlog.admits(now, length, false)
+            && conn.send_audio(now, self.stream, at, &[&[tag], payload], false)
+        {
+            self.backlog.sent(now, length);
+            self.sent += 1;
+        } else {
+            self.left_out += length;
         }
     }
 

@@ -72,6 +72,8 @@ enum Feed {
         /// Media time behind the last frame sent, in ticks of what we send.
         next: Option<u64>,
     },
+    /// A room, which encodes and keeps time itself.
+    Ready,
 }
 
 impl RtpLeg {
@@ -358,6 +360,12 @@ impl RtpLeg {
                 }
                 self.drain_pipe(now, outbox);
             }
+            FrameKind::Ready { codec, ticks, .. } if codec == to => {
+                if !matches!(self.feed, Feed::Ready) {
+                    self.set_feed(Feed::Ready);
+                }
+                self.send_frame(now, payload, ticks, outbox);
+            }
             FrameKind::Lost { time, ticks } => {
                 if let Feed::Straight { pipe, .. } = &mut self.feed {
                     pipe.conceal(time, ticks);
@@ -369,8 +377,26 @@ impl RtpLeg {
                 self.set_feed(Feed::Silent);
                 self.marker = true;
             }
-            FrameKind::Tag { .. } | FrameKind::Video { .. } | FrameKind::Data { .. } => {}
+            FrameKind::Tag { .. }
+            | FrameKind::Video { .. }
+            | FrameKind::Data { .. }
+            | FrameKind::Ready { .. }
+            | FrameKind::Sums { .. } => {}
         }
+    }
+
+    /// The codec in which the peer is to hear a mix.
+    pub(super) fn wants(&self) -> Option<codecs::CodecId> {
+        self.params.as_ref().filter(|p| p.sending).map(|p| p.send.1)
+    }
+
+    /// Sends a frame, unless a digit has its time.
+    fn send_frame(&mut self, now: Time, frame: &[u8], ticks: u32, outbox: &mut Outbox) {
+        match self.dtmf_slot(ticks) {
+            DtmfSlot::Event(event) => self.send_event(now, event, outbox),
+            DtmfSlot::Idle | DtmfSlot::Gap => self.send_audio(now, frame, outbox),
+        }
+        self.sender.advance(ticks);
     }
 
     /// Sends every whole frame the pipe holds.
@@ -390,13 +416,8 @@ impl RtpLeg {
                 self.sender.advance(u32::try_from(hole).unwrap_or(0));
                 self.marker = true;
             }
-            match self.dtmf_slot(frame.ticks) {
-                DtmfSlot::Event(event) => self.send_event(now, event, outbox),
-                DtmfSlot::Idle | DtmfSlot::Gap => {
-                    self.send_audio(now, buffer.get(..frame.len).unwrap_or_default(), outbox);
-                }
-            }
-            self.sender.advance(frame.ticks);
+            let payload = buffer.get(..frame.len).unwrap_or_default();
+            self.send_frame(now, payload, frame.ticks, outbox);
         }
     }
 
@@ -430,7 +451,7 @@ impl RtpLeg {
                 }
                 self.sender.advance(ticks);
             }
-            Feed::Straight { .. } => {
+            Feed::Straight { .. } | Feed::Ready => {
                 // A source in a pause sends nothing, but digits do not wait for it.
                 let paused = self
                     .last_sent
@@ -569,7 +590,7 @@ impl RtpLeg {
     fn shortened_ms(&self) -> u64 {
         let now = match &self.feed {
             Feed::Paced(playout) => shortened_ms(playout),
-            Feed::Silent | Feed::Straight { .. } => 0,
+            Feed::Silent | Feed::Straight { .. } | Feed::Ready => 0,
         };
         self.shortened_before + now
     }
@@ -598,7 +619,7 @@ impl RtpLeg {
             wait_ms: jitter.wait_ms,
             depth_ms: match &self.feed {
                 Feed::Paced(playout) => playout.depth_ms() as f32,
-                Feed::Silent | Feed::Straight { .. } => 0.0,
+                Feed::Silent | Feed::Straight { .. } | Feed::Ready => 0.0,
             },
             shortened_ms: self.shortened_ms(),
         }

@@ -59,7 +59,7 @@ pub struct Population {
 }
 
 pub struct Gateway {
-    exchange: Exchange,
+    pub exchange: Exchange,
     shards: Vec<Shard>,
     /// Which queue is served next is drawn: nothing may depend on it.
     rng: Rng,

@@ -217,6 +217,19 @@ impl Phone {
         }
     }
 
+    /// Keys are pressed one after the other (INFO).
+    pub fn key(&mut self, now: Time, digits: &str) {
+        for digit in digits.chars() {
+            let Some(call) = &self.call else { return };
+            let body = Body {
+                content_type: "application/dtmf-relay".into(),
+                data: format!("Signal={digit}\r\nDuration=160\r\n").into_bytes(),
+            };
+            let _ = self.endpoint.info(now, call.handle, body);
+            self.pump(now);
+        }
+    }
+
     pub fn answer(&mut self, now: Time) {
         let capabilities = self.capabilities();
         let Some(call) = &mut self.call else { return };

@@ -26,6 +26,8 @@ pub enum Manner {
     Steady,
     /// With a pause of 300 ms in each second, as in speech.
     Pausing,
+    /// The tone alone, without marks: for many who speak at once.
+    Plain,
 }
 
 /// A mouth with a sound card behind it that runs by its own clock. What it says depends on the time alone.
@@ -97,10 +99,10 @@ impl Voice {
             (phase as f32 * TAU).sin()
         };
         let mut sum = 0.0;
-        if self.manner == Manner::Steady || at % 1_000 < 700 {
+        if self.manner != Manner::Pausing || at % 1_000 < 700 {
             sum += amplitude(TONE_LEVEL) * sine(self.hz);
         }
-        if let Some(pitch) = mark_at(at) {
+        if let Some(pitch) = mark_at(at).filter(|_| self.manner != Manner::Plain) {
             sum += amplitude(MARK_LEVEL) * sine(pitch);
         }
         sum as i16

@@ -7,6 +7,7 @@ use base::{Rng, Time};
 use call::{Line, LineEvent, LineIntent};
 use codecs::CodecId;
 use flashgate::config::{Access, Config, Secret, User};
+use flashgate::exchange::RoomOrder;
 use media::netem::{Netem, NetemOptions};
 use sip::auth::Credentials;
 
@@ -341,6 +342,12 @@ impl World {
         self.collect();
     }
 
+    /// Somebody who runs the gateway does something with a room.
+    pub fn order(&mut self, room: &str, order: RoomOrder) -> Result<(), call::Outcome> {
+        let now = self.now;
+        self.gateway.exchange.room_order(now, room, order)
+    }
+
     /// Makes the way of a phone's media worse or better, in both directions.
     pub fn weather(&mut self, who: Who, options: NetemOptions) {
         let Who::Phone(n) = who else {
@@ -376,6 +383,16 @@ impl World {
     pub fn hang_up_all(&mut self) {
         self.gateway.hang_up_all(self.now, &mut self.tcps);
         self.collect();
+    }
+
+    /// Somebody speaks with that tone alone.
+    pub fn set_tone(&mut self, who: Who, hz: f32) {
+        let voice = match who {
+            Who::Phone(n) => &mut self.phones[n].voice,
+            Who::Client(n) => &mut self.clients[n].voice,
+        };
+        voice.hz = hz;
+        voice.manner = crate::voice::Manner::Plain;
     }
 
     fn voice(&self, who: Who) -> &Voice {

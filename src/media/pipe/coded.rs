@@ -14,7 +14,7 @@ pub(super) const MAX_MESSAGE_MS: usize = 320;
 pub(super) struct Coded {
     decoder: Box<dyn Decoder>,
     encoder: Box<dyn Encoder>,
-    resampler: Option<(Resampler, Vec<i16>)>,
+    resampler: Converter,
     /// Audio at the encoder's rate.
     pcm: Linear<i16>,
     trim: Trim,
@@ -48,19 +48,30 @@ impl Coded {
         let decoder = codecs::decoder(from, decoder_rate).map_err(|_| Error::NoPipe)?;
         let encoder =
             codecs::encoder(to, &encoder_options(options, encoder_rate)).map_err(|_| Error::NoPipe)?;
+        let cost_us = share(source.cost_us.1, decoder.sample_rate(), source.sample_rate)
+            + share(target.cost_us.0, encoder.sample_rate(), target.sample_rate);
+        Coded::join(decoder, encoder, target.rtp_clock, cost_us, buffer_ms)
+    }
+
+    /// To PCM at `rate` Hz, big-endian, whatever the codec's own.
+    pub(super) fn linear(from: CodecId, rate: u32, clock: u32, buffer_ms: u32) -> Result<Coded, Error> {
+        let decoder = codecs::decoder(from, 0).map_err(|_| Error::NoPipe)?;
+        let encoder = Box::new(codecs::l16::Encoder::new(rate));
+        Coded::join(decoder, encoder, clock, codec(from).cost_us.1 + 1, buffer_ms)
+    }
+
+    fn join(
+        decoder: Box<dyn Decoder>,
+        encoder: Box<dyn Encoder>,
+        clock: u32,
+        cost_us: u32,
+        buffer_ms: u32,
+    ) -> Result<Coded, Error> {
         let (decoder_rate, rate) = (decoder.sample_rate(), encoder.sample_rate());
         let frame = encoder.frame_samples();
         let bound = rate as usize * buffer_ms as usize / 1000;
-        let scratch = decoder_rate as usize * MAX_MESSAGE_MS / 1000;
-        let resampler = if decoder_rate == rate {
-            None
-        } else {
-            let r = Resampler::new(decoder_rate, rate, 3).map_err(|_| Error::NoPipe)?;
-            Some((r, vec![0; scratch]))
-        };
-        let cost_us = share(source.cost_us.1, decoder_rate, source.sample_rate)
-            + share(target.cost_us.0, rate, target.sample_rate)
-            + if resampler.is_some() { 3 } else { 0 };
+        let resampler = resampler(decoder_rate, rate)?;
+        let cost_us = cost_us + if resampler.is_some() { 3 } else { 0 };
         Ok(Coded {
             decoder,
             encoder,
@@ -71,9 +82,28 @@ impl Coded {
             rate,
             frame,
             bound,
-            clock: target.rtp_clock,
+            clock,
             cost_us,
         })
+    }
+
+    /// Another rate for a pipe to PCM: the decoder goes on, and what waits is converted.
+    pub(super) fn set_linear_rate(&mut self, rate: u32) -> Result<(), Error> {
+        if rate == self.rate {
+            return Ok(());
+        }
+        let mut convert = Resampler::new(self.rate, rate, 3).map_err(|_| Error::NoPipe)?;
+        let resampler = resampler(self.decoder_rate, rate)?;
+        let bound = (self.bound as u64 * u64::from(rate) / u64::from(self.rate)) as usize;
+        let frame = rate as usize / 50;
+        let mut pcm = Linear::new(bound + rate as usize * MAX_MESSAGE_MS / 1000 + frame);
+        let waiting = convert.process(self.pcm.as_slice(), pcm.room(bound));
+        pcm.commit(waiting);
+        self.resampler = resampler;
+        self.encoder = Box::new(codecs::l16::Encoder::new(rate));
+        self.trim = Trim::new(rate);
+        (self.pcm, self.rate, self.frame, self.bound) = (pcm, rate, frame, bound);
+        Ok(())
     }
 
     pub(super) fn cost_us(&self) -> u32 {
@@ -193,6 +223,17 @@ impl Coded {
     fn samples(&self, ticks: u32) -> usize {
         (u64::from(ticks) * u64::from(self.rate) / u64::from(self.clock)) as usize
     }
+}
+
+type Converter = Option<(Resampler, Vec<i16>)>;
+
+/// What brings decoded audio to another rate, with room for a whole message.
+fn resampler(from: u32, to: u32) -> Result<Converter, Error> {
+    if from == to {
+        return Ok(None);
+    }
+    let r = Resampler::new(from, to, 3).map_err(|_| Error::NoPipe)?;
+    Ok(Some((r, vec![0; from as usize * MAX_MESSAGE_MS / 1000])))
 }
 
 /// Cost of a codec of `cost` microseconds when run at `rate` in place of `full` Hz.

@@ -10,5 +10,6 @@ mod live;
 mod network;
 mod offers;
 mod phones;
+mod rooms;
 mod stall;
 mod streams;
