@@ -1,25 +1,30 @@
 //! The composition root: from a configuration to a running gateway, and to its end.
 
+mod desk;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use base::{Redacted, Rng, ShardId};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinHandle as Task, JoinSet};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
-use crate::admin::{Admin, ControlSocket, Facts, LogControl, Order};
+use crate::admin::LogControl;
 use crate::config::Config;
 use crate::exchange::driver::{self as exchange_driver, Request};
 use crate::exchange::{Exchange, SipSockets, settings};
 use crate::net::{
-    self, Asked, BindError, Clock, Gate, Parcel, Resolver, RtpPorts, Signals, TlsAcceptor, TlsConnector,
-    TlsError, TlsFiles, Trust,
+    self, BindError, Clock, Gate, Parcel, Resolver, RtpPorts, Signals, TlsAcceptor, TlsConnector, TlsError,
+    TlsFiles, Trust,
 };
 use crate::shard::{self, Carrier, Dealer, Message, ShardHandle};
 use crate::tunnel::{self, Tunnels};
+
+use desk::Desk;
 
 /// Events that wait for the exchange (docs/architecture.md, "Queues").
 const EVENTS: usize = 4_096;
@@ -71,6 +76,8 @@ pub struct Listening {
     pub sip_tcp: Vec<SocketAddr>,
     /// SIP over TLS.
     pub sip_tls: Vec<SocketAddr>,
+    /// The console.
+    pub console: Vec<SocketAddr>,
 }
 
 /// The sockets of a gateway, all bound before anything is built.
@@ -159,6 +166,7 @@ impl Sockets {
             sip_udp: self.sip.udp.iter().filter_map(|s| s.local_addr().ok()).collect(),
             sip_tcp,
             sip_tls,
+            console: Vec::new(),
         }
     }
 
@@ -195,17 +203,20 @@ impl Sockets {
 /// # Errors
 /// [`StartError`] when it cannot start; nothing runs then.
 pub async fn run(config: Config, signals: Signals) -> Result<(), StartError> {
-    run_with(config, signals, LogControl::detached()).await
+    run_with(config, signals, LogControl::detached(), None).await
 }
 
 /// Runs a gateway until it is asked to end.
 ///
 /// # Errors
 /// [`StartError`] when it cannot start; nothing runs then.
+///
+/// `file` is the configuration file to read again at a reload; `None` for the usual one.
 pub(crate) async fn run_with(
     config: Config,
     mut signals: Signals,
     log: LogControl,
+    file: Option<PathBuf>,
 ) -> Result<(), StartError> {
     let clock = Clock::new();
     let entropy = net::entropy().map_err(system("no randomness from the system"))?;
@@ -231,8 +242,7 @@ pub(crate) async fn run_with(
     let (events_tx, events) = mpsc::channel(EVENTS);
     let (handles, threads) = start_shards(&config, workers, clock, &mut rng, events_tx)?;
     let (requests, requests_rx) = mpsc::channel(16);
-    let (news, mut news_rx) = mpsc::channel(NEWS);
-    tokio::spawn(async move { while news_rx.recv().await.is_some() {} });
+    let (news, news_rx) = mpsc::channel(NEWS);
     let exchange = Exchange::new(
         Arc::new(exchange_settings),
         endpoint,
@@ -259,25 +269,20 @@ pub(crate) async fn run_with(
     if let Some(policy) = shard::policy(&config) {
         doors.spawn(net::serve_policy(sockets.policy, policy.into()));
     }
-    let (orders, mut orders_rx) = mpsc::channel(1);
-    let admin = Admin {
+    let mut desk = Desk::open(desk::Open {
         clock,
-        facts: Arc::new(Facts {
-            name: config.node.name.clone(),
-            listening,
-            started: clock.now(),
-        }),
+        config,
+        file,
+        listening,
         exchange: requests.clone(),
         shards: handles.clone(),
-        orders,
+        news: news_rx,
         log,
-    };
-    let control = control(&config, &admin);
+    });
 
     // Outside systemd there is nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    let grace = config.node.drain_grace;
-    wait_for_the_end(grace, &mut signals, &mut orders_rx, &requests).await;
+    desk.wait_for_the_end(&mut signals).await;
     doors.abort_all();
     let _ended_before = requests.send(Request::Stop).await;
     match exchange.await {
@@ -285,10 +290,7 @@ pub(crate) async fn run_with(
         Ok(Err(error)) => tracing::error!(%error, "the exchange ended"),
         Err(error) => tracing::error!(%error, "the exchange failed: a fault of flashgate, please report it"),
     }
-    for task in control {
-        task.abort();
-        let _aborted = task.await;
-    }
+    desk.close().await;
     for handle in &handles {
         let _gone = handle.messages.send(Message::Stop).await;
     }
@@ -308,22 +310,6 @@ fn source_address(peer: IpAddr) -> IpAddr {
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
     })
-}
-
-/// Opens what an operator speaks to. A gateway without it is worse off, but its calls go on: that it could not be
-/// opened is logged.
-fn control(config: &Config, admin: &Admin) -> Vec<Task<()>> {
-    let mut tasks = Vec::new();
-    match ControlSocket::bind(config.console.control.as_deref()) {
-        Ok(socket) => {
-            tracing::info!(path = %socket.path().display(), "control socket open");
-            tasks.push(tokio::spawn(socket.serve(admin.clone())));
-        }
-        Err(error) => {
-            tracing::warn!(%error, "no control socket: `flashgate status` and the like will not work")
-        }
-    }
-    tasks
 }
 
 fn start_shards(
@@ -419,41 +405,6 @@ fn tls_files(config: &Config) -> Option<TlsFiles> {
         key,
         client_ca: config.tls.client_ca.clone(),
     })
-}
-
-/// First signal: drain. Second signal, or the end of the grace time: hang up.
-async fn wait_for_the_end(
-    grace: Duration,
-    signals: &mut Signals,
-    orders: &mut mpsc::Receiver<Order>,
-    requests: &mpsc::Sender<Request>,
-) {
-    let asked = tokio::select! {
-        asked = signals.next() => asked,
-        Some(Order::Drain) = orders.recv() => Asked::Drain,
-    };
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-    if asked == Asked::Drain {
-        let (done, drained) = oneshot::channel();
-        tracing::info!(
-            ?grace,
-            "draining: no new calls; a second signal ends those in progress"
-        );
-        if requests.send(Request::Drain(done)).await.is_err() {
-            return;
-        }
-        tokio::select! {
-            _ = drained => {}
-            _ = signals.next() => {}
-            () = tokio::time::sleep(grace) => {}
-        }
-    }
-    let (done, said) = oneshot::channel();
-    if requests.send(Request::HangUpAll(done)).await.is_ok() {
-        let _gone = said.await;
-        // BYE and Connect.Closed leave, and the answers to BYE come back.
-        tokio::time::sleep(Duration::from_millis(300)).await;
-    }
 }
 
 fn system(what: &'static str) -> impl Fn(std::io::Error) -> StartError {

@@ -2,6 +2,7 @@
 
 use base::{CallId, LegId};
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 use super::process::Process;
 use super::table::Args;
@@ -65,20 +66,17 @@ pub(super) async fn status(admin: &Admin, _args: &Args) -> Result<Value, Failure
             "rtmp": facts.listening.rtmp,
             "sip_udp": facts.listening.sip_udp,
             "sip_tcp": facts.listening.sip_tcp,
+            "sip_tls": facts.listening.sip_tls,
+            "rtmps": facts.listening.rtmp_tls,
+            "rtmpt": facts.listening.rtmpt,
+            "console": facts.listening.console,
         },
     }))
 }
 
 pub(super) async fn calls(admin: &Admin, args: &Args) -> Result<Value, Failure> {
-    let limit = match args.get("limit").and_then(Value::as_str) {
-        None => CALLS,
-        Some(text) => match text.parse() {
-            Ok(n) if (1..=MOST_CALLS).contains(&n) => n,
-            _ => return Err(Failure::new(400, "`limit` must be a number from 1 to 10000")),
-        },
-    };
     let ask = Ask {
-        calls: limit,
+        calls: limit(args, CALLS, MOST_CALLS)?,
         ..Ask::default()
     };
     let snapshot = admin.snapshot(ask).await?;
@@ -92,7 +90,7 @@ pub(super) async fn calls(admin: &Admin, args: &Args) -> Result<Value, Failure> 
 }
 
 pub(super) async fn call_info(admin: &Admin, args: &Args) -> Result<Value, Failure> {
-    let id = call_id(args)?;
+    let id = call_id(args, "id")?;
     let ask = Ask {
         call: Some(id),
         ..Ask::default()
@@ -105,7 +103,7 @@ pub(super) async fn call_info(admin: &Admin, args: &Args) -> Result<Value, Failu
 }
 
 pub(super) async fn hangup(admin: &Admin, args: &Args) -> Result<Value, Failure> {
-    let id = call_id(args)?;
+    let id = call_id(args, "id")?;
     if admin.hang_up(id).await? {
         tracing::info!(call = %id, "hung up by the operator");
         Ok(json!({ "message": format!("call {id} is hung up") }))
@@ -137,6 +135,36 @@ pub(super) async fn drain(admin: &Admin, _args: &Args) -> Result<Value, Failure>
     Ok(json!({ "message": "draining: no new calls; the gateway ends when those in progress have ended" }))
 }
 
+pub(super) async fn reload(admin: &Admin, _args: &Args) -> Result<Value, Failure> {
+    let (answer, answered) = oneshot::channel();
+    if admin.orders.try_send(Order::Reload(answer)).is_err() {
+        return Err(Failure::new(409, "the gateway ends, or reloads already"));
+    }
+    match answered.await {
+        Ok(Ok(done)) => Ok(json!({
+            "message": done.message,
+            "applied": done.applied,
+            "restart": done.restart,
+        })),
+        Ok(Err(problems)) => Err(Failure::new(409, format!("nothing was changed:\n{problems}"))),
+        Err(_) => Err(Failure::new(503, "the gateway ends")),
+    }
+}
+
+pub(super) async fn history(admin: &Admin, _args: &Args) -> Result<Value, Failure> {
+    Ok(json!({ "every_s": 10, "samples": admin.hub.history().await? }))
+}
+
+pub(super) async fn lines(admin: &Admin, args: &Args) -> Result<Value, Failure> {
+    let limit = limit(args, 200, 2_000)?;
+    let call = match args.get("call") {
+        Some(_) => Some(call_id(args, "call")?.to_string()),
+        None => None,
+    };
+    let lines = admin.hub.lines(call, limit).await?;
+    Ok(json!({ "lines": lines.iter().map(|line| (**line).clone()).collect::<Vec<Value>>() }))
+}
+
 pub(super) async fn log(admin: &Admin, args: &Args) -> Result<Value, Failure> {
     let word = args.get("level").and_then(Value::as_str).unwrap_or_default();
     let level = LogLevel::parse(word).ok_or_else(|| Failure::new(400, "no such level"))?;
@@ -144,8 +172,22 @@ pub(super) async fn log(admin: &Admin, args: &Args) -> Result<Value, Failure> {
     Ok(json!({ "message": format!("the log level is {word}") }))
 }
 
-fn call_id(args: &Args) -> Result<CallId, Failure> {
-    let text = args.get("id").and_then(Value::as_str).unwrap_or_default();
+/// The argument `limit`.
+fn limit(args: &Args, default: usize, most: usize) -> Result<usize, Failure> {
+    match args.get("limit").and_then(Value::as_str) {
+        None => Ok(default),
+        Some(text) => match text.parse() {
+            Ok(n) if (1..=most).contains(&n) => Ok(n),
+            _ => Err(Failure::new(
+                400,
+                format!("`limit` must be a number from 1 to {most}"),
+            )),
+        },
+    }
+}
+
+fn call_id(args: &Args, name: &str) -> Result<CallId, Failure> {
+    let text = args.get(name).and_then(Value::as_str).unwrap_or_default();
     let number = text.strip_prefix('c').unwrap_or(text);
     match number.parse() {
         Ok(n) if number.bytes().all(|b| b.is_ascii_digit()) => Ok(CallId(n)),

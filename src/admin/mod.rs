@@ -4,15 +4,15 @@
 //! no state with them. Every command is one row of [`table`]; the control socket, the HTTP API, its description and
 //! the command line all come from that row.
 
+mod access;
 mod commands;
 mod control;
-#[cfg_attr(not(test), expect(dead_code, reason = "its lines are for the console"))]
+mod http;
+mod hub;
 mod log;
+mod metrics;
+mod openapi;
 mod process;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "methods and paths are for the console")
-)]
 pub(crate) mod table;
 
 use std::time::Duration;
@@ -25,9 +25,12 @@ use crate::daemon::Listening;
 use crate::exchange::driver::Request;
 use crate::exchange::{Ask, Snapshot};
 use crate::net::Clock;
+use crate::records::RecordsGauge;
 use crate::shard::{Figures, Look, Message, ShardHandle};
 
 pub(crate) use control::{ControlSocket, request};
+pub(crate) use http::serve as serve_console;
+pub(crate) use hub::{HubHandle, hub, run as run_hub};
 pub(crate) use log::{LogControl, Tail};
 
 /// How long an owner may take to answer; one that takes longer is stuck.
@@ -57,6 +60,19 @@ impl Failure {
 pub(crate) enum Order {
     /// Take in nothing new and end when the last call has.
     Drain,
+    /// Read the configuration anew; answered by what came of it.
+    Reload(oneshot::Sender<Result<Reloaded, String>>),
+}
+
+/// What came of a reload.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reloaded {
+    /// In a sentence.
+    pub(crate) message: String,
+    /// The keys that took effect.
+    pub(crate) applied: Vec<String>,
+    /// The keys that need a restart.
+    pub(crate) restart: Vec<String>,
 }
 
 /// What is fixed while the gateway runs.
@@ -79,6 +95,8 @@ pub(crate) struct Admin {
     pub(crate) shards: Vec<ShardHandle>,
     pub(crate) orders: mpsc::Sender<Order>,
     pub(crate) log: LogControl,
+    pub(crate) hub: HubHandle,
+    pub(crate) records: RecordsGauge,
 }
 
 impl Admin {
@@ -134,6 +152,18 @@ impl Admin {
             });
         }
         figures
+    }
+
+    /// Whether the exchange and every shard answer.
+    pub(crate) async fn is_alive(&self) -> bool {
+        let (exchange, shards) = tokio::join!(self.snapshot(Ask::default()), self.figures(Look::Sums));
+        exchange.is_ok() && shards.iter().all(Option::is_some)
+    }
+
+    /// Whether new calls are taken.
+    async fn is_ready(&self) -> bool {
+        let (exchange, shards) = tokio::join!(self.snapshot(Ask::default()), self.figures(Look::Sums));
+        exchange.is_ok_and(|e| !e.draining) && shards.iter().all(Option::is_some)
     }
 
     /// The wall clock at a time of ours, since 1970-01-01 UTC.

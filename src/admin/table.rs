@@ -239,6 +239,72 @@ pub(crate) const TABLE: &[Row] = &[
         run: |admin, args| Box::pin(commands::drain(admin, args)),
     },
     Row {
+        name: "reload",
+        about: "Read the configuration anew; calls in progress go on",
+        method: Method::Post,
+        path: "/reload",
+        args: &[],
+        shape: Shape::Message,
+        run: |admin, args| Box::pin(commands::reload(admin, args)),
+    },
+    Row {
+        name: "history",
+        about: "Show the figures of the last hour, one line for ten seconds",
+        method: Method::Get,
+        path: "/history",
+        args: &[],
+        shape: Shape::Table(
+            "/samples",
+            &[
+                plain("TIME", "/time"),
+                plain("CALLS", "/calls"),
+                plain("CLIENTS", "/sessions"),
+                plain("BEGUN", "/began"),
+                plain("ANSWERED", "/answered"),
+                plain("REFUSED", "/refused"),
+                column("LOSS", "/loss_percent", Unit::Percent),
+                column("LAG", "/lag_ms", Unit::Ms),
+                column("CPU", "/cpu_percent", Unit::Percent),
+                column("MEMORY", "/memory_bytes", Unit::Bytes),
+            ],
+            "no figures yet",
+        ),
+        run: |admin, args| Box::pin(commands::history(admin, args)),
+    },
+    Row {
+        name: "lines",
+        about: "Show the last lines of the log",
+        method: Method::Get,
+        path: "/log",
+        args: &[
+            Arg {
+                name: "call",
+                about: "Only those of this call: c17",
+                required: false,
+                words: &[],
+            },
+            Arg {
+                name: "limit",
+                about: "The most to show, 1 to 2000 [default: 200]",
+                required: false,
+                words: &[],
+            },
+        ],
+        shape: Shape::Table(
+            "/lines",
+            &[
+                plain("TIME", "/time"),
+                plain("LEVEL", "/level"),
+                plain("CALL", "/call"),
+                plain("MESSAGE", "/message"),
+                plain("REASON", "/reason"),
+                plain("ERROR", "/error"),
+            ],
+            "no lines",
+        ),
+        run: |admin, args| Box::pin(commands::lines(admin, args)),
+    },
+    Row {
         name: "log",
         about: "Log more or less from now on, until the next restart or reload",
         method: Method::Post,
@@ -261,11 +327,13 @@ const ID: Arg = Arg {
     words: &[],
 };
 
-const fn plain(head: &'static str, at: &'static str) -> Column {
+/// A value as it is.
+pub(crate) const fn plain(head: &'static str, at: &'static str) -> Column {
     column(head, at, Unit::Plain)
 }
 
-const fn column(head: &'static str, at: &'static str, unit: Unit) -> Column {
+/// A value with its unit.
+pub(crate) const fn column(head: &'static str, at: &'static str, unit: Unit) -> Column {
     Column { head, at, unit }
 }
 

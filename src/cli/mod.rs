@@ -4,6 +4,8 @@ mod call;
 mod check;
 mod control;
 mod logging;
+mod manual;
+mod records;
 mod run;
 mod show;
 
@@ -31,6 +33,10 @@ enum Command {
     Check(check::Check),
     /// Call through an RTMP gateway, play and record, print call quality
     Call(Box<call::Call>),
+    /// Read call records: list them, or what they add up to
+    Records(records::Records),
+    /// Print shell completions, or the man page
+    Manual(manual::Manual),
 }
 
 /// Where the configuration comes from.
@@ -50,6 +56,8 @@ pub fn main() -> ExitCode {
             Command::Run(source) => run::run(&source),
             Command::Check(check) => check.run(),
             Command::Call(call) => call.run(),
+            Command::Records(records) => records.run(),
+            Command::Manual(manual) => manual.run(control::add_to(Arguments::command())),
         }
     });
     match result {

@@ -31,7 +31,7 @@ pub(super) fn run(source: &Source) -> Result<(), String> {
         .map_err(|e| format!("cannot start: {e}"))?;
     runtime.block_on(async {
         let signals = Signals::new().map_err(|e| format!("cannot handle signals: {e}"))?;
-        daemon::run_with(config, signals, log)
+        daemon::run_with(config, signals, log, source.config.clone())
             .await
             .map_err(|e| e.to_string())
     })

@@ -59,6 +59,13 @@ pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
             "asks for certificates on TLS listeners, but without `certificate` and `key` there are none";
         reader.problem_at("tls.client_ca", text.to_owned());
     }
+    let beyond = config.console.listen.iter().find(|a| !a.ip().is_loopback());
+    if let Some(address) = beyond
+        && config.console.password.as_ref().is_none_or(|p| p.is_empty())
+    {
+        let text = format!("must be given when the console listens beyond this machine ({address})");
+        reader.problem_at("console.password", text);
+    }
     if config.sip.register_min > config.sip.register_max {
         reader.problem_at("sip.register_min", "must not be above `register_max`".to_owned());
     }

@@ -17,7 +17,7 @@ use std::path::Path;
 pub use problem::{Problem, Problems};
 pub use tables::{
     Access, Api, BbbCodec, Conference, Config, Console, Digest, Limits, Log, LogFormat, LogLevel, Media,
-    Node, Room, Route, Rtmp, Sip, Tls, Trunk, User,
+    Node, Records, Room, Route, Rtmp, Sip, Tls, Trunk, User,
 };
 pub use value::{Pattern, PortRange, Secret, Size};
 
@@ -65,6 +65,12 @@ impl Config {
     /// The effective configuration as TOML, secrets hidden: what `flashgate check` prints.
     pub fn effective(&self) -> String {
         reference::effective(self)
+    }
+
+    /// The keys and tables in whose text two configurations differ, in the order of the reference; secrets look
+    /// alike.
+    pub fn differences(&self, other: &Config) -> Vec<String> {
+        reference::differences(self, other)
     }
 
     /// The commented reference file with every key and its default: `config/reference.toml`.

@@ -32,6 +32,26 @@ pub(super) fn effective(config: &Config) -> String {
     out.trim_start().to_owned()
 }
 
+/// The keys and tables in which two configurations differ.
+pub(super) fn differences(a: &Config, b: &Config) -> Vec<String> {
+    let mut out = Vec::new();
+    if let (Shown::Table(a), Shown::Table(b)) = (a.show(), b.show()) {
+        differ(&a, &b, "", &mut out);
+    }
+    out
+}
+
+fn differ(a: &[Row], b: &[Row], path: &str, out: &mut Vec<String>) {
+    for (a, b) in a.iter().zip(b) {
+        let path = join(path, a.key);
+        match (&a.shown, &b.shown) {
+            (Shown::Table(a), Shown::Table(b)) => differ(a, b, &path, out),
+            (a, b) if a != b => out.push(path),
+            _ => {}
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq)]
 enum Style {
     Reference,

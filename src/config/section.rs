@@ -81,7 +81,7 @@ impl<'a> Reader<'a> {
 }
 
 /// How a value looks in a file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Shown {
     /// `key = TEXT`.
     Inline(String),
@@ -94,7 +94,7 @@ pub(super) enum Shown {
 }
 
 /// One key of one section.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Row {
     pub(super) key: &'static str,
     pub(super) docs: &'static [&'static str],

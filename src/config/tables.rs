@@ -43,6 +43,8 @@ section! {
         conference: Conference = Conference::default();
         /// What the gateway takes on at most. Beyond it new work is refused; calls in progress are not touched.
         limits: Limits = Limits::default();
+        /// Call records.
+        records: Records = Records::default();
         /// Where the operator looks and acts.
         console: Console = Console::default();
         /// What is logged, to stderr.
@@ -55,6 +57,9 @@ section! {
     Node {
         /// The name of this gateway in logs and as the session name in SDP.
         name: String = "flashgate".to_owned(), where |v| given(v);
+        /// The folder for what has to last. Unset: $STATE_DIRECTORY as systemd sets it, else /var/lib/flashgate, or
+        /// $XDG_STATE_HOME/flashgate when not run by root.
+        state_dir: Option<String> = None, eg "\"/var/lib/flashgate\"";
         /// The address under which SIP and RTP peers reach this gateway when that is not the address of
         /// its own interface (behind a one-to-one NAT). Unset: the address of the interface that is used.
         public_address: Option<IpAddr> = None, eg "\"203.0.113.5\"";
@@ -495,8 +500,28 @@ section! {
 }
 
 section! {
+    /// `[records]`
+    Records {
+        /// Keep a record of every call: a line of JSON in calls.jsonl, on the disk when the call has ended.
+        enabled: bool = true;
+        /// The folder. Unset: `records` in the state folder.
+        dir: Option<String> = None, eg "\"/var/lib/flashgate/records\"";
+        /// A file of this size is put away as calls-TIME.jsonl and a new one begun.
+        rotate: Size = Size(64 << 20), where within(Size(64 << 10)..=Size(4 << 30));
+        /// How many files put away are kept; 0 for all.
+        files: u32 = 0, where within(0..=1_000_000);
+    }
+}
+
+section! {
     /// `[console]`
     Console {
+        /// Where the console, its API, metrics and health are served by HTTP. Empty: nowhere. Beyond this machine it needs
+        /// a password, and since it is not encrypted, a network that is trusted or a proxy with TLS in front.
+        listen: Vec<SocketAddr> = vec![loopback(8080)];
+        /// The password of the console, under any user name, and of the API as a bearer token: "…", { file = "…" } or
+        /// { env = "…" }. Unset: none is needed, and only this machine is served.
+        password: Option<Secret> = None, eg "{ file = \"/etc/flashgate/console.secret\" }";
         /// The socket of `flashgate status`, `calls` and the other commands to a running gateway. Unset:
         /// /run/flashgate/control.sock, or $XDG_RUNTIME_DIR/flashgate/control.sock when not run as a service. Who may
         /// open it may do everything: it is for the gateway's own account and its group.

@@ -314,14 +314,10 @@ impl Book {
         }
     }
 
-    /// The last figures of a media half came; `None` when it ends without any.
-    pub(super) fn figures(&mut self, half: LegId, stats: Option<LegStats>) {
-        let Some(call) = self.by_half.remove(&half) else {
-            return;
-        };
-        let Some(open) = self.open.get_mut(&call) else {
-            return;
-        };
+    /// The last figures of a media half came; `None` when it ends without any. Gives its call.
+    pub(super) fn figures(&mut self, half: LegId, stats: Option<LegStats>) -> Option<CallId> {
+        let call = self.by_half.remove(&half)?;
+        let open = self.open.get_mut(&call)?;
         let near = open.halves.remove(&half);
         open.record
             .media
@@ -329,6 +325,7 @@ impl Book {
         if open.over && open.halves.is_empty() {
             self.close(call);
         }
+        Some(call)
     }
 
     /// Forgets a leg.

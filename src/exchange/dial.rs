@@ -232,9 +232,9 @@ impl Exchange {
         }
     }
 
-    /// Registers with every trunk that asks for it.
-    pub(super) fn register_trunks(&mut self, now: Time) {
-        for trunk in &self.settings.clone().trunks {
+    /// Registers with every trunk that asks for it, among those wanted.
+    pub(super) fn register_trunks(&mut self, now: Time, wanted: impl Fn(&Trunk) -> bool) {
+        for trunk in self.settings.clone().trunks.iter().filter(|t| wanted(t)) {
             let Some(expires) = trunk.register else { continue };
             let registered = self.sip.register(
                 now,

@@ -8,7 +8,7 @@ use base::{CallId, Rng, ShardId, Time};
 use tokio::sync::{mpsc, oneshot};
 
 use super::transport::{Arrival, Peer, SendError, SipSockets, Transports};
-use super::{Ask, Exchange, News, Output, Snapshot};
+use super::{Ask, Exchange, News, Output, Settings, Snapshot};
 use crate::net::{Clock, Resolver};
 use crate::shard::{Event, Message, ShardHandle};
 
@@ -24,6 +24,9 @@ const BACKLOG: usize = 4_096;
 /// News that wait for those who are told; a disk that hangs for minutes is bridged.
 const UNTOLD: usize = 65_536;
 
+/// Time for the last of them when the gateway ends.
+const LAST_NEWS: Duration = Duration::from_secs(5);
+
 /// What the rest of the daemon asks of the exchange.
 #[derive(Debug)]
 pub(crate) enum Request {
@@ -35,6 +38,8 @@ pub(crate) enum Request {
     Look(Ask, oneshot::Sender<Box<Snapshot>>),
     /// End one call; answered by whether there is such a call.
     HangUp(CallId, oneshot::Sender<bool>),
+    /// Take other settings, with who may register without a password and the trunks that changed.
+    Reload(Box<Settings>, sip::OpenRegistration, Vec<String>),
     /// Nothing more is to be done.
     Stop,
 }
@@ -130,7 +135,13 @@ pub(crate) async fn run(start: Start) -> io::Result<()> {
             request = requests.recv() => {
                 let now = driver.clock.now();
                 match request {
-                    None | Some(Request::Stop) => return Ok(()),
+                    None | Some(Request::Stop) => {
+                        driver.finish().await;
+                        return Ok(());
+                    }
+                    Some(Request::Reload(settings, open, trunks)) => {
+                        driver.exchange.reload(now, *settings, open, &trunks);
+                    }
                     Some(Request::Drain(done)) => {
                         driver.drained = Some(done);
                         driver.exchange.drain(now);
@@ -211,6 +222,22 @@ impl Driver {
                 Err(mpsc::error::TrySendError::Full(news)) => return self.untold.push_front(news),
                 Err(mpsc::error::TrySendError::Closed(_)) => {}
             }
+        }
+    }
+
+    /// Tells all that is left to tell: records must not be lost.
+    async fn finish(&mut self) {
+        self.exchange.close_records();
+        self.tell();
+        let told = async {
+            for news in self.untold.drain(..) {
+                if self.news.send(news).await.is_err() {
+                    return;
+                }
+            }
+        };
+        if tokio::time::timeout(LAST_NEWS, told).await.is_err() {
+            tracing::error!("records of calls are lost: the gateway ends and their file takes none");
         }
     }
 

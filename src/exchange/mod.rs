@@ -255,16 +255,7 @@ impl Exchange {
         now: Time,
     ) -> Exchange {
         let mut sip = Endpoint::new(endpoint, rng.fork());
-        sip.set_users(
-            settings
-                .users
-                .iter()
-                .map(|(name, password)| sip::User {
-                    name: name.clone(),
-                    password: password.clone(),
-                })
-                .collect(),
-        );
+        sip.set_users(sip_users(&settings));
         let mut exchange = Exchange {
             admission: Admission::new(settings.limits, now),
             sip,
@@ -289,7 +280,7 @@ impl Exchange {
             book: Book::default(),
             settings,
         };
-        exchange.register_trunks(now);
+        exchange.register_trunks(now, |_| true);
         exchange.pump(now);
         exchange
     }
@@ -352,9 +343,10 @@ impl Exchange {
             Event::Digit { leg, digit } if self.room_digit(now, leg, digit) => {}
             Event::Digit { leg, digit } => tracing::debug!(%leg, %digit, "digit"),
             Event::Stats { leg, stats } => {
-                self.book.figures(leg, Some(stats));
+                let call = self.book.figures(leg, Some(stats));
                 if stats.side == Side::Rtp {
                     tracing::info!(
+                        call = call.map(tracing::field::display),
                         %leg,
                         sent = stats.sent,
                         received = stats.received,
@@ -420,6 +412,35 @@ impl Exchange {
         self.act(now, id);
         self.pump(now);
         true
+    }
+
+    /// Other settings from now on; calls in progress keep the codecs, routes and legs they have. `changed` names the
+    /// trunks that are new, gone or different: they are registered with anew.
+    pub fn reload(&mut self, now: Time, settings: Settings, open: sip::OpenRegistration, changed: &[String]) {
+        self.admission.set_limits(settings.limits);
+        self.sip.set_users(sip_users(&settings));
+        self.sip.set_open_registration(open);
+        let gone: Vec<_> = self
+            .registrations
+            .iter()
+            .filter(|(_, trunk)| changed.contains(trunk))
+            .map(|(handle, _)| *handle)
+            .collect();
+        for handle in gone {
+            self.registrations.remove(&handle);
+            let _gone = self.sip.unregister(now, handle);
+        }
+        for trunk in changed {
+            self.book.trunks.remove(trunk);
+        }
+        self.settings = Arc::new(settings);
+        self.register_trunks(now, |trunk| changed.contains(&trunk.name));
+        self.pump(now);
+    }
+
+    /// Closes the records of ended calls without waiting for their last figures: the gateway stops.
+    pub fn close_records(&mut self) {
+        self.book.handle_timeout(Time::MAX);
     }
 
     /// Nothing new is taken in; calls go on until they end or `hang_up_all`.
@@ -506,4 +527,13 @@ impl Exchange {
             .min_by_key(|s| self.wiring.load(*s))
             .unwrap_or(ShardId(0))
     }
+}
+
+/// The local accounts as the SIP endpoint knows them.
+fn sip_users(settings: &Settings) -> Vec<sip::User> {
+    let user = |(name, password): &(String, String)| sip::User {
+        name: name.clone(),
+        password: password.clone(),
+    };
+    settings.users.iter().map(user).collect()
 }

@@ -1,4 +1,4 @@
-//! Termination signals.
+//! The signals by which a gateway is told to reload and to end.
 
 use std::io;
 
@@ -11,18 +11,21 @@ pub enum Asked {
     Drain,
     /// Any further one: end now.
     End,
+    /// Read the configuration anew.
+    Reload,
 }
 
-/// SIGTERM and SIGINT (Ctrl-C), which mean the same.
+/// SIGTERM and SIGINT (Ctrl-C), which mean the same, and SIGHUP.
 #[derive(Debug)]
 pub struct Signals {
     terminate: unix::Signal,
     interrupt: unix::Signal,
+    hang_up: unix::Signal,
     drained: bool,
 }
 
 impl Signals {
-    /// Takes over both signals. Needs a runtime.
+    /// Takes over these signals. Needs a runtime.
     ///
     /// # Errors
     /// What the system says.
@@ -30,6 +33,7 @@ impl Signals {
         Ok(Signals {
             terminate: unix::signal(SignalKind::terminate())?,
             interrupt: unix::signal(SignalKind::interrupt())?,
+            hang_up: unix::signal(SignalKind::hangup())?,
             drained: false,
         })
     }
@@ -39,6 +43,7 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            _ = self.hang_up.recv() => return Asked::Reload,
         }
         if std::mem::replace(&mut self.drained, true) {
             Asked::End

@@ -73,6 +73,8 @@ pub(crate) enum Message {
     Tunnel(TunnelRequest),
     /// The figures are wanted. That an answer comes shows that the shard runs.
     Look(Look, oneshot::Sender<Figures>),
+    /// Sessions and legs made from now on follow these settings.
+    Settings(Arc<Settings>),
     /// The thread is to end.
     Stop,
 }
@@ -253,6 +255,7 @@ async fn serve(start: Start) {
                     let now = d.clock.now();
                     let _asker_gone = answer.send(d.shard.figures(now, &look));
                 }
+                Some(Message::Settings(settings)) => driver.borrow_mut().shard.set_settings(settings),
             },
             Some(frame) = links.recv() => {
                 let mut d = driver.borrow_mut();

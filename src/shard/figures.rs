@@ -108,6 +108,19 @@ pub struct Figures {
     pub traffic: Vec<Traffic>,
     /// How late the media clock was served.
     pub lateness: Lateness,
+    /// How long missing packets are waited for.
+    pub waits: Waits,
+}
+
+/// How long the jitter buffers of a shard wait for missing packets now.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Waits {
+    /// RTP legs.
+    pub legs: usize,
+    /// Sum over them, ms.
+    pub sum_ms: f32,
+    /// The longest, ms.
+    pub worst_ms: f32,
 }
 
 /// What a shard keeps for those who look.
@@ -215,9 +228,15 @@ impl Shard {
     pub fn figures(&mut self, now: Time, look: &Look) -> Figures {
         let mut traffic = self.watch.closed.clone();
         let mut shown = Vec::new();
+        let mut waits = Waits::default();
         for (leg, entry) in &self.legs {
             let Some(stats) = entry.stats() else { continue };
             add(&mut traffic, &stats);
+            if stats.side == Side::Rtp {
+                waits.legs += 1;
+                waits.sum_ms += stats.wait_ms;
+                waits.worst_ms = waits.worst_ms.max(stats.wait_ms);
+            }
             let wanted = match look {
                 Look::Sums => false,
                 Look::Legs => shown.len() < LEGS,
@@ -243,6 +262,7 @@ impl Shard {
             shown,
             traffic,
             lateness,
+            waits,
         }
     }
 }

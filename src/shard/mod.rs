@@ -98,6 +98,11 @@ impl Shard {
         self.id
     }
 
+    /// Sessions and legs made from now on follow these settings; those there are keep theirs.
+    pub fn set_settings(&mut self, settings: Arc<Settings>) {
+        self.settings = settings;
+    }
+
     /// A client connected.
     pub fn handle_accepted(&mut self, now: Time, session: SessionId, peer: SocketAddr) {
         let config = self.settings.rtmp.clone();

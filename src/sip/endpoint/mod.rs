@@ -115,6 +115,11 @@ impl Endpoint {
         self.users = users.into_iter().map(|u| (u.name, u.password)).collect();
     }
 
+    /// Who may register without a password from now on; bindings stay.
+    pub fn set_open_registration(&mut self, open: OpenRegistration) {
+        self.config.open_registration = open;
+    }
+
     /// A datagram arrived. What is no SIP is dropped.
     pub fn handle_datagram(&mut self, now: Time, source: Source, datagram: &[u8]) {
         let blank = |b: &u8| matches!(b, b'\r' | b'\n' | 0);

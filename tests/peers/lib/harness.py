@@ -393,7 +393,7 @@ class Gateway(Process):
     """
 
     def __init__(self, bench, settings=None, users=(), trunks=(), routes=(), ipv6=False):
-        self.rtmp, self.sip, first = bench.ports(), bench.ports(), bench.ports(100)
+        self.rtmp, self.sip, self.console, first = bench.ports(), bench.ports(), bench.ports(), bench.ports(100)
         hosts = ["127.0.0.1"] + (["[::1]"] if ipv6 else [])
         tables = {
             "rtmp": {"listen": ["%s:%d" % (host, self.rtmp) for host in hosts], "access": "open"},
@@ -401,15 +401,18 @@ class Gateway(Process):
                     "tcp": ["%s:%d" % (host, self.sip) for host in hosts], "domain": DOMAIN},
             "media": {"rtp_ports": "%d-%d" % (first, first + 99)},
             "log": {"level": "debug"},
+            "console": {"listen": "127.0.0.1:%d" % self.console, "control": "/tmp/flashgate-%d.sock" % self.console},
+            "records": {"dir": bench.path("records-%d" % self.console)},
         }
         for table, keys in (settings or {}).items():
             tables.setdefault(table, {}).update(keys)
+        self.control, self.records = tables["console"].get("control"), tables["records"]["dir"]
         self.rtp_ports = tables["media"]["rtp_ports"]
         arrays = [("sip.trunk", trunk) for trunk in trunks]
         arrays += [("user", {"name": name, "password": PASSWORDS[name]}) for name in users]
         arrays += [("route", route) for route in routes]
         name = bench.unique("gateway")
-        config = bench.path(name + ".toml")
+        config = self.config = bench.path(name + ".toml")
         with open(config, "w") as file:
             for head, keys in [("[%s]" % table, keys) for table, keys in tables.items()] + \
                               [("[[%s]]" % table, keys) for table, keys in arrays]:
