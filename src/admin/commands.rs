@@ -129,7 +129,8 @@ pub(super) async fn trunks(admin: &Admin, _args: &Args) -> Result<Value, Failure
 }
 
 pub(super) async fn drain(admin: &Admin, _args: &Args) -> Result<Value, Failure> {
-    if admin.orders.try_send(Order::Drain).is_err() {
+    let (told, taken) = oneshot::channel();
+    if admin.orders.try_send(Order::Drain(told)).is_err() || taken.await.is_err() {
         return Err(Failure::new(409, "the gateway is already ending"));
     }
     Ok(json!({ "message": "draining: no new calls; the gateway ends when those in progress have ended" }))

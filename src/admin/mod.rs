@@ -58,8 +58,8 @@ impl Failure {
 /// What an operator asks of the daemon as a whole.
 #[derive(Debug)]
 pub(crate) enum Order {
-    /// Take in nothing new and end when the last call has.
-    Drain,
+    /// Take in nothing new and end when the last call has; answered when the exchange has been told.
+    Drain(oneshot::Sender<()>),
     /// Read the configuration anew; answered by what came of it.
     Reload(oneshot::Sender<Result<Reloaded, String>>),
 }

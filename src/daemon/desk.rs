@@ -113,6 +113,7 @@ impl Desk {
     /// Does what signals and orders say until all calls have ended, or are hung up. First signal to end: drain.
     /// Second one, or the end of the grace time: hang up.
     pub(super) async fn wait_for_the_end(&mut self, signals: &mut Signals) {
+        let mut ordered = None;
         let asked = loop {
             tokio::select! {
                 asked = signals.next() => match asked {
@@ -122,7 +123,10 @@ impl Desk {
                     asked => break asked,
                 },
                 Some(order) = self.orders.recv() => match order {
-                    Order::Drain => break Asked::Drain,
+                    Order::Drain(told) => {
+                        ordered = Some(told);
+                        break Asked::Drain;
+                    }
                     Order::Reload(answer) => {
                         let done = self.reload().await;
                         let _asker_gone = answer.send(done);
@@ -143,6 +147,9 @@ impl Desk {
             );
             if requests.send(Request::Drain(done)).await.is_err() {
                 return;
+            }
+            if let Some(told) = ordered {
+                let _asker_gone = told.send(());
             }
             let another = async { while signals.next().await == Asked::Reload {} };
             tokio::select! {
