@@ -17,7 +17,7 @@ use std::path::Path;
 pub use problem::{Problem, Problems};
 pub use tables::{
     Access, Api, BbbCodec, Conference, Config, Console, Digest, Limits, Log, LogFormat, LogLevel, Media,
-    Node, Records, Room, Route, Rtmp, Sip, Tls, Trunk, User,
+    Node, Protection, Records, Room, Route, Rtmfp, Rtmp, Sip, Tls, Trunk, User,
 };
 pub use value::{Pattern, PortRange, Secret, Size};
 

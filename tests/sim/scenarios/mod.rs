@@ -11,5 +11,6 @@ mod network;
 mod offers;
 mod phones;
 mod rooms;
+mod rtmfp;
 mod stall;
 mod streams;
