@@ -206,6 +206,16 @@ choice! {
     }
 }
 
+choice! {
+    /// How a SIP party is transferred.
+    TransferBy {
+        /// By REFER.
+        Refer = "refer",
+        /// Within the gateway.
+        Inside = "inside",
+    }
+}
+
 fn some_digest(list: &[Digest]) -> Result<(), String> {
     if list.is_empty() {
         return Err("must name at least one algorithm".to_owned());
@@ -251,6 +261,11 @@ section! {
         t2: Duration = secs(4), where within(ms(100)..=secs(40));
         /// How long a message may stay in the network, T4.
         t4: Duration = secs(5), where within(ms(0)..=secs(60));
+        /// Take transfers that SIP parties ask for: REFER and Replaces. The gateway carries them out itself.
+        transfers: bool = true;
+        /// When a client transfers a SIP party: "refer" asks that party to call the target, and moves it itself
+        /// when it does not take that; "inside" always moves it itself, and stays between the two.
+        transfer_by: TransferBy = TransferBy::Refer;
         /// Logins of Flash and AIR clients.
         accounts: Accounts = Accounts::default();
         /// A SIP provider or proxy that takes our calls. Routes name it.
@@ -383,6 +398,8 @@ section! {
         narrowband_to_flash: bool = true;
         /// Offer and take DTMF digits as telephone-event, RFC 4733.
         telephone_event: bool = true;
+        /// Listen for DTMF digits in the audio of peers that do not send telephone-event: G.711 and L16.
+        hear_digits: bool = true;
         /// Quality of Speex that we encode, 0 to 10. 6 is 20.6 kbit/s in wideband.
         speex_quality: u8 = 6, where within(0..=10);
         /// How hard the Speex encoder searches, 1 to 10. 3 costs half as much again as 1 and is hardly heard.

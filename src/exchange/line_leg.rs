@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use base::{CallId, LegId, SessionId};
-use call::{Audio, LegCommand, Line, LineEvent, Outcome, pick_flash};
+use call::{AccountId, Audio, LegCommand, Line, LineEvent, Outcome, pick_flash};
 use codecs::CodecId;
 use sip::NameAddr;
 
@@ -15,6 +15,8 @@ use super::{Exchange, Kind};
 pub(super) struct LineLeg {
     pub(super) session: SessionId,
     pub(super) line: Line,
+    /// Whose call it is.
+    pub(super) account: Option<AccountId>,
     /// The RTP codecs the client asked for, in its order; empty for the configured ones.
     pub(super) codecs: Vec<CodecId>,
     /// Somebody calls the client, not the other way round.
@@ -28,10 +30,17 @@ pub(super) struct LineLeg {
 }
 
 impl LineLeg {
-    pub(super) fn new(session: SessionId, line: Line, codecs: Vec<CodecId>, incoming: bool) -> LineLeg {
+    pub(super) fn new(
+        session: SessionId,
+        line: Line,
+        account: Option<AccountId>,
+        codecs: Vec<CodecId>,
+        incoming: bool,
+    ) -> LineLeg {
         LineLeg {
             session,
             line,
+            account,
             codecs,
             incoming,
             taken: false,
@@ -54,6 +63,8 @@ pub(super) struct Party {
     pub(super) to: String,
     /// Extra header fields for the callee.
     pub(super) headers: Vec<(String, String)>,
+    /// What a transfer adds: Replaces, Referred-By.
+    pub(super) extra: Vec<(String, String)>,
 }
 
 impl From<String> for Party {
@@ -171,8 +182,10 @@ impl Exchange {
     /// The codecs for the SIP party of a call, best first, when the client on its other leg asked for some
     /// and we have any of them.
     pub(super) fn asked_codecs(&self, other: LegId) -> Option<Vec<CodecId>> {
-        let Some(Kind::Line(leg)) = self.legs.get(&other).map(|l| &l.kind) else {
-            return None;
+        let leg = match self.legs.get(&other).map(|l| &l.kind) {
+            Some(Kind::Line(leg)) => leg,
+            Some(Kind::Transfer(transfer)) => return self.asked_codecs(transfer.remains),
+            _ => return None,
         };
         let ours = |c: &&CodecId| self.settings.codecs.contains(c);
         Some(leg.codecs.iter().filter(ours).copied().collect::<Vec<_>>()).filter(|list| !list.is_empty())

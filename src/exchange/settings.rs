@@ -56,6 +56,7 @@ pub fn exchange(config: &Config, listening: &Listening, shards: usize) -> Result
         },
         callers: admits(config.sip.inbound, &config.user),
         streamers: admits(config.rtmp.access, &config.user),
+        refer: config.sip.transfer_by == config::TransferBy::Refer,
         accounts: AccountSettings {
             // Where nobody is known, those who are here may; where users are, strangers may not.
             external: admits(config.sip.accounts.external, &config.user),
@@ -169,6 +170,7 @@ pub fn endpoint(config: &Config, listening: &Listening, settings: &Settings) -> 
         min_expires: seconds(config.sip.register_min),
         max_expires: seconds(config.sip.register_max),
         default_expires: seconds(config.sip.register_max),
+        transfers: config.sip.transfers,
         digest: config.sip.digest.iter().map(|d| digest(*d)).collect(),
         open_registration: match config.sip.registration {
             Access::Open => OpenRegistration::Anybody,

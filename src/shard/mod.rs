@@ -11,6 +11,7 @@ mod dealer;
 mod driver;
 mod figures;
 mod fresh;
+mod inband;
 mod leg;
 mod outbox;
 mod play;
@@ -233,12 +234,12 @@ impl Shard {
             }
             Command::Connect { from, to } => self.connect(now, from, to),
             Command::Disconnect { from, to } => self.disconnect(now, from, to),
-            Command::Digit { leg, digit } => {
+            Command::Digit { leg, digit, ms } => {
                 if let Some(MediaLeg {
                     kind: Kind::Rtp(rtp), ..
                 }) = self.legs.get_mut(&leg)
                 {
-                    rtp.send_digit(digit);
+                    rtp.send_digit(digit, ms);
                 }
             }
             Command::Room { room, command } => self.room_command(now, room, command),
@@ -456,8 +457,23 @@ impl Shard {
         }) = self.legs.get_mut(&leg)
             && let Some(digit) = rtp.poll_digit()
         {
-            self.outbox.event(Event::Digit { leg, digit });
+            self.outbox.event(Event::Digit {
+                leg,
+                digit,
+                in_band: false,
+            });
             self.deliver(now, leg, FrameKind::Digit { digit }, &[]);
+        }
+        if let Some(MediaLeg {
+            kind: Kind::Rtp(rtp), ..
+        }) = self.legs.get_mut(&leg)
+            && let Some(digit) = rtp.poll_sounded()
+        {
+            self.outbox.event(Event::Digit {
+                leg,
+                digit,
+                in_band: true,
+            });
         }
     }
 

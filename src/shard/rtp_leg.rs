@@ -13,6 +13,7 @@ use media::{
 };
 
 use super::command::{FrameKind, LegStats, RtpParams, Side};
+use super::inband::InBand;
 use super::outbox::Outbox;
 use super::settings::Settings;
 
@@ -58,6 +59,10 @@ pub(super) struct RtpLeg {
     foreign: u64,
     /// What came last.
     codec_in: Option<CodecId>,
+    /// For a peer that only sounds its digits.
+    in_band: Option<InBand>,
+    /// The digit that began to sound last.
+    sounded: Option<char>,
 }
 
 /// Where the audio toward the peer comes from.
@@ -105,6 +110,8 @@ impl RtpLeg {
             sent: 0,
             foreign: 0,
             codec_in: None,
+            in_band: None,
+            sounded: None,
             settings,
             rng,
         }
@@ -251,6 +258,13 @@ impl RtpLeg {
                     self.codec_in = Some(*codec);
                     payload.clear();
                     payload.extend_from_slice(bytes);
+                    if params.dtmf_receive.is_none() && self.settings.hear_digits {
+                        if self.in_band.as_ref().is_none_or(|l| l.codec() != *codec) {
+                            self.in_band = InBand::new(*codec);
+                        }
+                        let heard = self.in_band.as_mut().and_then(|l| l.hear(payload));
+                        self.sounded = heard.or(self.sounded);
+                    }
                     return Some(FrameKind::Audio {
                         codec: *codec,
                         time,
@@ -288,11 +302,16 @@ impl RtpLeg {
         self.digits.iter_mut().find_map(Option::take)
     }
 
-    /// Sends a digit, if the peer takes such.
-    pub(super) fn send_digit(&mut self, digit: char) {
+    /// A digit that the peer only sounded.
+    pub(super) fn poll_sounded(&mut self) -> Option<char> {
+        self.sounded.take()
+    }
+
+    /// Sends a digit of `ms`, if the peer takes such.
+    pub(super) fn send_digit(&mut self, digit: char, ms: u32) {
         if self.params.as_ref().is_some_and(|p| p.dtmf.is_some()) {
             // Full: refused, for dropping an older one would change the number dialled.
-            let _refused = self.dtmf_out.send(digit, DIGIT_MS);
+            let _refused = self.dtmf_out.send(digit, ms);
         }
     }
 
@@ -372,7 +391,7 @@ impl RtpLeg {
                 }
                 self.drain_pipe(now, outbox);
             }
-            FrameKind::Digit { digit } => self.send_digit(digit),
+            FrameKind::Digit { digit } => self.send_digit(digit, DIGIT_MS),
             FrameKind::Gone => {
                 self.set_feed(Feed::Silent);
                 self.marker = true;

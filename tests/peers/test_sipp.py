@@ -7,9 +7,7 @@ from lib.rtmpmini import Client
 
 # What belongs to a later stage, and why. `run.py --list` shows it.
 LATER = {
-    "uac_refer": "transfer (RFC 3515)",
-    "uas_refer": "transfer (RFC 3515)",
-    "uas_transferee": "transfer (RFC 3515)",
+    "uas_transferee": "our own REFER: a Flash client's transfers come with the dialects",
     "uas_info": "digits toward SIP by INFO: a Flash client's digits come with the dialects",
     "uac_invite_407": "never: the gateway answers as user agent, whose challenge is 401 (RFC 3261 22.2), "
                       "not as proxy; that it answers a 407 is shown by uas_407",
@@ -95,6 +93,29 @@ def sipp_uac_hold_resume__baresip(bench):
     bob = bench.baresip("bob", gateway)
     against(bench, gateway, "uac_hold_resume", ["-s", "bob"])
     bob.closed()
+
+
+@test(seconds=60)
+def sipp_uac_refer(bench):
+    """a caller sends the one it called to another (RFC 3515), and leaves"""
+    gateway = bench.gateway({"sip": {"inbound": "open"}}, users=["bob", "carol"])
+    bob = bench.sipp("uas_basic", "-", ["-rtp_echo"], PORT=register(bench, gateway, "bob", "bobpw"))
+    carol = bench.sipp("uas_bye", "-", ["-rtp_echo"], PORT=register(bench, gateway, "carol", "carolpw"), HOLD=2000)
+    against(bench, gateway, "uac_refer", ["-s", "bob", "-key", "refer_to", "sip:carol@127.0.0.1:%d" % gateway.sip])
+    bench.finish_sipp(carol, "uas_bye")
+    bench.finish_sipp(bob, "uas_basic")
+
+
+@test(seconds=60)
+def sipp_uas_refer(bench):
+    """the one who was called sends the caller to another, and leaves"""
+    gateway = bench.gateway({"sip": {"inbound": "open"}}, users=["bob", "carol"])
+    port = register(bench, gateway, "bob", "bobpw")
+    bob = bench.sipp("uas_refer", "-", ["-key", "refer_to", "sip:carol@127.0.0.1:%d" % gateway.sip], PORT=port)
+    carol = bench.sipp("uas_basic", "-", ["-rtp_echo"], PORT=register(bench, gateway, "carol", "carolpw"))
+    against(bench, gateway, "uac_basic", ["-s", "bob"], HOLD=4000)
+    bench.finish_sipp(bob, "uas_refer")
+    bench.finish_sipp(carol, "uas_basic")
 
 
 def called(scenario, ends="client", args=(), seconds=3.0, trunk=False, name=None, status=None, ipv6=False, **env):
