@@ -109,8 +109,12 @@ pub struct Phone {
     pub asks: bool,
     /// Who is registered with it.
     pub bindings: Vec<sip::Binding>,
+    /// Its tag in the call it answered last.
+    pub last_tag: Option<String>,
     /// From of the last INVITE that came.
     pub last_from: Option<NameAddr>,
+    /// For its next INVITE.
+    replaces: Option<String>,
     /// Takes telephone-events.
     pub events: bool,
     digits: media::DtmfReceiver,
@@ -152,7 +156,9 @@ impl Phone {
             aside: None,
             asks: false,
             bindings: Vec::new(),
+            last_tag: None,
             last_from: None,
+            replaces: None,
             events: false,
             digits: media::DtmfReceiver::new(),
             sounds: None,
@@ -175,6 +181,20 @@ impl Phone {
             password: format!("{user}-secret"),
         }]);
         self.asks = true;
+    }
+
+    /// What names the call that it answered last, for one who wants to take its place (RFC 3891 §6.1).
+    pub fn replaced_by(&self) -> String {
+        let call_id = self.last_headers.iter().find(|(n, _)| n == "Call-ID").unwrap();
+        let theirs = self.last_from.as_ref().and_then(|f| f.tag()).unwrap();
+        let ours = self.last_tag.as_deref().unwrap();
+        format!("{};to-tag={theirs};from-tag={ours}", call_id.1)
+    }
+
+    /// Calls in the place of another.
+    pub fn dial_in_place(&mut self, now: Time, replaces: &str) {
+        self.replaces = Some(replaces.to_owned());
+        self.dial(now, "anybody");
     }
 
     /// Calls the first that is registered with it.
@@ -259,6 +279,8 @@ impl Phone {
         let mut invite = Invite::new(Uri::parse(&uri).unwrap(), NameAddr::new(self.aor()));
         invite.route = vec![Uri::parse(&format!("sip:{ADDRESS};lr")).unwrap()];
         invite.credentials = self.credentials.clone();
+        let replaces = self.replaces.take().map(|r| ("Replaces".to_owned(), r));
+        invite.headers.extend(replaces);
         let local = self.local();
         let offer = (!self.offers_late).then(|| sdp::offer(&local, &self.capabilities()));
         invite.body = offer.as_ref().map(|o| Body::sdp(o.to_bytes()));
@@ -529,11 +551,19 @@ impl Phone {
     fn pump(&mut self, now: Time) {
         while let Some(output) = self.endpoint.poll_output() {
             match output {
-                Output::Send { remote, bytes, .. } => self.outgoing.push_back(Datagram {
-                    from: self.sip,
-                    to: remote,
-                    bytes,
-                }),
+                Output::Send { remote, bytes, .. } => {
+                    if let Ok(sip::Message::Response(response)) = sip::parse_datagram(&bytes)
+                        && response.status == 200
+                    {
+                        let to = response.headers.to().unwrap();
+                        self.last_tag = to.tag().map(str::to_owned);
+                    }
+                    self.outgoing.push_back(Datagram {
+                        from: self.sip,
+                        to: remote,
+                        bytes,
+                    });
+                }
                 Output::Lookup { id, uri } => self.endpoint.handle_resolved(now, id, locate(&uri)),
                 Output::Event(event) => self.event(now, event),
             }

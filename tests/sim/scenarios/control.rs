@@ -384,6 +384,29 @@ fn a_phone_connects_two_of_its_calls_by_refer_with_replaces() {
 }
 
 #[test]
+fn a_phone_takes_the_place_of_another_by_replaces() {
+    let (mut w, alice, bob) = talking(&["alice", "bob", "carol"]);
+    let carol = w.phone("carol");
+    let now = w.now;
+    w.at(carol).dial_in_place(now, "no-such-call;to-tag=a;from-tag=b");
+    w.run(ms(300));
+    assert!(w.at(carol).was(&Told::Failed(481)));
+    let (now, replaces) = (w.now, w.at(bob).replaced_by());
+    w.at(carol).dial_in_place(now, &replaces);
+    w.run(secs(2));
+    assert!(w.at(bob).was(&Told::Ended(EndReason::HungUp)));
+    w.hear_each_other(alice, carol);
+    assert!(has(
+        &mut w,
+        alice,
+        |e| matches!(e, LineEvent::Display { number, .. } if number == "carol")
+    ));
+    w.intend(alice, hang_up(LINE, 200));
+    w.run(ms(300));
+    w.ends_clean();
+}
+
+#[test]
 fn a_stranger_cannot_be_transferred_to_where_it_may_not_call() {
     let open = |c: &mut flashgate::config::Config| {
         c.sip.inbound = flashgate::config::Access::Open;
