@@ -1,10 +1,17 @@
 //! Accounts of clients at registrars elsewhere.
 
-use base::EndReason;
-use call::{LineEvent, LineIntent};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use base::{EndReason, Rng, SessionId, ShardId, Time};
+use call::{Intent, LineEvent, LineIntent};
 use flashgate::config::Access;
+use flashgate::daemon::Listening;
+use flashgate::exchange::{self, Exchange};
+use flashgate::shard::{Command, Event};
 
 use super::lines::{answer, attach, dial, hang_up, has, login};
+use crate::gateway::ADDRESS;
 use crate::phone::Told;
 use crate::world::{Who, World, ms, secs};
 
@@ -136,4 +143,99 @@ fn who_may_log_in_elsewhere_is_the_operators_choice() {
     w.run(ms(300));
     assert!(w.at(server).bindings.is_empty());
     w.ends_clean();
+}
+
+#[test]
+fn a_thousand_accounts_share_one_socket_and_leave_nothing() {
+    let mut config = flashgate::config::Config::default();
+    config.sip.accounts.external = Access::Open;
+    let at = SocketAddr::new(ADDRESS, 5060);
+    let listening = Listening {
+        sip_udp: vec![at],
+        ..Listening::default()
+    };
+    let settings = exchange::settings::exchange(&config, &listening, 1).unwrap();
+    let endpoint = exchange::settings::endpoint(&config, &listening, &settings);
+    let mut now = Time::from_secs(100);
+    let here = Box::new(|_| ADDRESS);
+    let mut gateway = Exchange::new(Arc::new(settings), endpoint, here, Rng::new(1), now);
+    let server_at: SocketAddr = "192.0.2.50:5060".parse().unwrap();
+    let mut server = sip::Endpoint::new(
+        sip::EndpointConfig {
+            domains: vec![server_at.ip().to_string()],
+            listeners: vec![sip::Listener::new(sip::Transport::Udp, server_at)],
+            ..sip::EndpointConfig::default()
+        },
+        Rng::new(2),
+    );
+    let name = |n: u64| format!("user{n}");
+    let accounts = (0..1_000).map(|n| sip::User {
+        name: name(n),
+        password: format!("{}-secret", name(n)),
+    });
+    server.set_users(accounts.collect());
+    let source = |local, remote| sip::Source {
+        transport: sip::Transport::Udp,
+        local,
+        remote,
+        conn: None,
+    };
+    let mut logged_in = 0;
+    // Datagrams go to and fro until nobody has anything to say.
+    let mut settle = |gateway: &mut Exchange, now| {
+        let mut more = true;
+        while std::mem::take(&mut more) {
+            while let Some(output) = gateway.poll_output() {
+                more = true;
+                match output {
+                    exchange::Output::Shard(_, Command::Line { event, .. }) => {
+                        logged_in += usize::from(matches!(event, LineEvent::LoggedIn { .. }));
+                    }
+                    exchange::Output::Sip(output) => match *output {
+                        sip::Output::Send { bytes, remote, .. } => {
+                            assert_eq!(remote, server_at);
+                            server.handle_datagram(now, source(server_at, at), &bytes);
+                        }
+                        sip::Output::Lookup { id, uri } => {
+                            gateway.handle_resolved(now, id, crate::gateway::locate(&uri));
+                        }
+                        sip::Output::Event(_) => {}
+                    },
+                    _ => {}
+                }
+            }
+            while let Some(output) = server.poll_output() {
+                more = true;
+                if let sip::Output::Send { bytes, .. } = output {
+                    gateway.handle_datagram(now, source(at, server_at), &bytes);
+                }
+            }
+        }
+        logged_in
+    };
+    for n in 0..1_000 {
+        let (session, shard) = (SessionId(n), ShardId(0));
+        let peer = SocketAddr::from(([198, 51, 100, (n % 250) as u8], 4_000));
+        gateway.handle_shard(now, shard, Event::SessionOpened { session, peer });
+        let aor = format!("{}@{}", name(n), server_at.ip());
+        let intent = Intent::Line(login(&aor, &format!("{}-secret", name(n))));
+        gateway.handle_shard(now, shard, Event::Intent { session, intent });
+        settle(&mut gateway, now);
+    }
+    assert_eq!(settle(&mut gateway, now), 1_000);
+    for n in 0..1_000 {
+        let event = Event::SessionClosed {
+            session: SessionId(n),
+            reason: EndReason::HungUp,
+        };
+        gateway.handle_shard(now, ShardId(0), event);
+    }
+    settle(&mut gateway, now);
+    now += crate::gateway::LINGER;
+    gateway.handle_timeout(now);
+    assert!(
+        gateway.population().iter().all(|n| *n == 0),
+        "{:?}",
+        gateway.population()
+    );
 }
