@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use base::{LegId, SessionId, Time};
-use call::{Line, LineEvent, LineIntent, Outcome};
+use call::{Line, LineEvent, LineIntent};
 use sip::sdp::Direction;
 use sip::{Body, CallHandle};
 
@@ -43,12 +43,16 @@ impl Exchange {
         match intent {
             LineIntent::Hold { line, on } => self.hold_line(now, session, line, on),
             LineIntent::Digits { line, digits, ms } => {
-                let far = self.lines.leg(session, line).and_then(|leg| self.other_leg(leg));
+                let leg = self.lines.leg(session, line);
+                let far = leg.and_then(|leg| self.other_leg(leg));
                 for digit in digits
                     .chars()
                     .filter(|c| media::code_of(*c).is_some())
                     .take(DIGITS)
                 {
+                    if leg.is_some_and(|leg| self.room_digit(now, leg, digit)) {
+                        continue;
+                    }
                     if let Some(far) = far {
                         self.press(now, far, digit.to_ascii_uppercase(), ms.clamp(40, 8_000));
                     }
@@ -56,10 +60,8 @@ impl Exchange {
             }
             LineIntent::Transfer { line, target } => self.transfer_line(now, session, line, &target),
             LineIntent::Join { line, other } => self.join_lines(now, session, line, other),
-            LineIntent::ThreeWay { line, .. } | LineIntent::Room { line, .. } => {
-                let outcome = Outcome::from_status(501, "No rooms here");
-                self.tell_client(session, LineEvent::Transfer { line, outcome });
-            }
+            LineIntent::ThreeWay { line, other } => self.three_way(now, session, line, other),
+            LineIntent::Room { line, room } => self.room_line(now, session, line, room.as_deref()),
             LineIntent::Message {
                 account,
                 line,

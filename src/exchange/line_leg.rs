@@ -1,14 +1,15 @@
 //! The legs of clients with lines: what calls decide becomes line events.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use base::{CallId, LegId, SessionId};
+use base::{CallId, LegId, SessionId, Time};
 use call::{AccountId, Audio, LegCommand, Line, LineEvent, Outcome, pick_flash};
 use codecs::CodecId;
 use sip::NameAddr;
 
 use super::calls::Halves;
-use super::{Exchange, Kind};
+use super::{Due, Exchange, Kind};
 
 /// The signalling half of a client's call.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(super) struct LineLeg {
     pub(super) taken: bool,
     /// The client was told that the call is up.
     pub(super) up: bool,
+    /// The leg of the client's other call, when it talks with the parties of both at once.
+    pub(super) with: Option<LegId>,
     /// The client holds the other party: neither hears the other.
     pub(super) held: bool,
 }
@@ -45,6 +48,7 @@ impl LineLeg {
             incoming,
             taken: false,
             up: false,
+            with: None,
             held: false,
         }
     }
@@ -216,6 +220,9 @@ impl Exchange {
     pub(super) fn forget_line(&mut self, leg: &LineLeg) {
         let halves: Vec<LegId> = self.line_halves(leg).all().collect();
         self.unwire(&halves);
+        // The other one of two is a plain call again, as soon as this one is done with.
+        let part = leg.with.map(|other| Reverse((Time::ZERO, Due::Part(other))));
+        self.deadlines.extend(part);
         let Some(client) = self.lines.clients.get_mut(&leg.session) else {
             return;
         };

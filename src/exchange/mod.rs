@@ -13,6 +13,7 @@ mod dial;
 pub(crate) mod driver;
 mod guard;
 mod line_leg;
+mod line_rooms;
 mod lines;
 mod lookup;
 mod messages;
@@ -219,6 +220,8 @@ enum Due {
     Room(LegId),
     /// A digit goes out by INFO.
     Digit(LegId),
+    /// One call of a three-way call is over.
+    Part(LegId),
     /// A party that transferred another has not hung up.
     Leave(LegId),
 }
@@ -406,6 +409,7 @@ impl Exchange {
                 Due::Room(room) => self.room_timeout(now, room),
                 Due::Digit(leg) => self.send_info_digit(now, leg),
                 Due::Leave(leg) => self.see_off(now, leg),
+                Due::Part(leg) => self.end_three_way(now, leg),
             }
         }
         self.pump(now);

@@ -471,7 +471,7 @@ impl Exchange {
     }
 
     /// Whether a leg talks in a call that is up.
-    fn is_up(&self, leg: LegId) -> bool {
+    pub(super) fn is_up(&self, leg: LegId) -> bool {
         self.call_of(leg).is_some_and(|e| e.call.state() == CallState::Up) && self.other_leg(leg).is_some()
     }
 

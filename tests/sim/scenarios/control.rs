@@ -432,6 +432,61 @@ fn a_stranger_cannot_be_transferred_to_where_it_may_not_call() {
 }
 
 #[test]
+fn a_client_talks_with_two_parties_at_once_until_one_leaves() {
+    for first_leaves in [true, false] {
+        let (mut w, alice, bob) = talking(&["alice", "bob", "carol"]);
+        let carol = w.registered_phone("carol");
+        w.intend(alice, dial(2, "carol", &[]));
+        w.run(secs(2));
+        let other = Line(2);
+        w.intend(alice, LineIntent::ThreeWay { line: LINE, other });
+        w.run(secs(3));
+        w.hear_each_other(alice, bob);
+        w.hear_each_other(alice, carol);
+        w.hear_each_other(bob, carol);
+        let (leaves, stays, line) = if first_leaves {
+            (bob, carol, other)
+        } else {
+            (carol, bob, LINE)
+        };
+        w.hang_up(leaves);
+        w.run(ms(100));
+        w.intend(alice, attach(line));
+        w.run(secs(2));
+        w.hear_each_other(alice, stays);
+        w.intend(alice, hang_up(line, 200));
+        w.run(ms(300));
+        assert!(w.at(stays).is_idle());
+        w.ends_clean();
+    }
+}
+
+#[test]
+fn a_call_goes_into_a_room_and_out_again() {
+    let (mut w, alice, bob) = talking(&["alice", "bob", "carol"]);
+    let carol = w.registered_phone("carol");
+    w.dial(carol, "conference/team");
+    let room = Some("team".to_owned());
+    w.intend(alice, LineIntent::Room { line: LINE, room });
+    w.run(secs(3));
+    w.hear_each_other(alice, bob);
+    w.hear_each_other(alice, carol);
+    w.hear_each_other(bob, carol);
+    w.intend(
+        alice,
+        LineIntent::Room {
+            line: LINE,
+            room: None,
+        },
+    );
+    w.run(secs(3));
+    w.hear_each_other(alice, bob);
+    w.hears_nothing_of(carol, alice);
+    w.hang_up(carol);
+    end(w, alice, bob);
+}
+
+#[test]
 fn a_redirection_is_followed_and_a_loop_ends() {
     let mut w = World::builder().users(&["alice", "bob", "carol"]).build();
     let bob = w.registered_phone("bob");
