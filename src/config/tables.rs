@@ -233,6 +233,14 @@ section! {
         /// Where to listen for TLS, once `[tls]` names a certificate. Connections to others (`sips:`,
         /// `;transport=tls`) need none.
         tls: Vec<SocketAddr> = vec![loopback(5061)];
+        /// Where to listen for SIP over WebSocket (RFC 7118), for phones in web pages: ["127.0.0.1:8082"].
+        /// Empty: nowhere.
+        websocket: Vec<SocketAddr> = Vec::new();
+        /// The same over TLS, once `[tls]` names a certificate: ["0.0.0.0:8443"]. Empty: nowhere.
+        websocket_tls: Vec<SocketAddr> = Vec::new();
+        /// The origins of the web pages that may connect by WebSocket, such as "https://phone.example"; "*" is
+        /// every one. Pages that come from the very host they connect to always may.
+        websocket_origins: Vec<String> = Vec::new();
         /// The domain this gateway is registrar for, also the realm of its digest challenges. The addresses
         /// it listens on and its public address count as this domain too.
         domain: String = "localhost".to_owned(), where |v| given(v);

@@ -29,6 +29,7 @@ mod streams;
 mod transfer;
 mod transport;
 mod view;
+mod websocket;
 mod wiring;
 
 use std::cmp::Reverse;
@@ -45,6 +46,7 @@ use sip::{CallHandle, Endpoint, Message, ParseError, RegistrationHandle, Source}
 use crate::shard::{Command, Event, Side};
 pub use accounts::AccountSettings;
 pub use transport::SipSockets;
+pub use websocket::Origins;
 
 use book::Book;
 use control::Way;

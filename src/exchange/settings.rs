@@ -21,6 +21,7 @@ pub fn exchange(config: &Config, listening: &Listening, shards: usize) -> Result
         .chain(&listening.sip_tcp)
         .copied()
         .chain(tls_contacts(listening))
+        .chain(listening.sip_ws.iter().chain(&listening.sip_wss).copied())
         .collect();
     let mut domains = vec![config.sip.domain.clone()];
     if sip_addresses
@@ -155,13 +156,15 @@ pub fn endpoint(config: &Config, listening: &Listening, settings: &Settings) -> 
     };
     let udp = listening.sip_udp.iter().map(|a| listener(Transport::Udp, a));
     let tcp = listening.sip_tcp.iter().map(|a| listener(Transport::Tcp, a));
+    let ws = listening.sip_ws.iter().map(|a| listener(Transport::Ws, a));
+    let wss = listening.sip_wss.iter().map(|a| listener(Transport::Wss, a));
     let tls = tls_contacts(listening);
     let tls = tls.iter().map(|a| listener(Transport::Tls, a));
     let seconds = |d: Duration| u32::try_from(d.as_secs()).unwrap_or(u32::MAX);
     EndpointConfig {
         domains: settings.domains.clone(),
         user_agent: config.sip.user_agent.clone(),
-        listeners: udp.chain(tcp).chain(tls).collect(),
+        listeners: udp.chain(tcp).chain(tls).chain(ws).chain(wss).collect(),
         outbound_proxy: settings.outbound_proxy.clone(),
         t1: config.sip.t1,
         t2: config.sip.t2,
