@@ -7,6 +7,7 @@ pub mod option;
 pub mod packet;
 pub mod params;
 pub mod profile;
+pub mod tc;
 pub mod vlu;
 
 mod congestion;

@@ -337,7 +337,7 @@ pub const fn avc_header(key: bool, packet: VideoPacket, composition: i32) -> [u8
 }
 
 /// Of the head of a video message: whether a decoder can begin there, and whether it is a configuration.
-pub(crate) fn video_role(head: &[u8]) -> (bool, bool) {
+pub fn video_role(head: &[u8]) -> (bool, bool) {
     match Video::parse(head) {
         Some(v) => (
             matches!(v.frame, FrameType::Key | FrameType::Generated),

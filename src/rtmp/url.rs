@@ -6,7 +6,7 @@
 
 use thiserror::Error;
 
-/// Default TCP port of `rtmp`.
+/// Default TCP port of `rtmp`, and UDP port of `rtmfp`.
 pub const DEFAULT_PORT: u16 = 1935;
 /// Default TCP port of `rtmps`.
 pub const DEFAULT_TLS_PORT: u16 = 443;
@@ -22,6 +22,8 @@ pub enum Scheme {
     Rtmps,
     /// Chunk stream over HTTP.
     Rtmpt,
+    /// Flows over UDP.
+    Rtmfp,
 }
 
 /// A parsed RTMP URL.
@@ -33,7 +35,7 @@ pub struct Url {
     pub userinfo: Vec<String>,
     /// Host name or address; an IPv6 literal without its brackets.
     pub host: String,
-    /// TCP port, the scheme's default when absent.
+    /// Port, the scheme's default when absent.
     pub port: u16,
     /// Application with instance, as in the `app` property; not decoded.
     pub app: String,
@@ -44,8 +46,8 @@ pub struct Url {
 /// Why text is not an RTMP URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum UrlError {
-    /// The scheme is not rtmp, rtmps or rtmpt.
-    #[error("the scheme must be rtmp, rtmps or rtmpt")]
+    /// The scheme is not rtmp, rtmps, rtmpt or rtmfp.
+    #[error("the scheme must be rtmp, rtmps, rtmpt or rtmfp")]
     Scheme,
     /// The host is missing or holds characters no host has.
     #[error("no valid host")]
@@ -79,6 +81,8 @@ impl Url {
             (Scheme::Rtmps, DEFAULT_TLS_PORT)
         } else if scheme.eq_ignore_ascii_case("rtmpt") {
             (Scheme::Rtmpt, DEFAULT_HTTP_PORT)
+        } else if scheme.eq_ignore_ascii_case("rtmfp") {
+            (Scheme::Rtmfp, DEFAULT_PORT)
         } else {
             return Err(UrlError::Scheme);
         };
@@ -115,7 +119,7 @@ impl Url {
             self.host.clone()
         };
         let default = match self.scheme {
-            Scheme::Rtmp => DEFAULT_PORT,
+            Scheme::Rtmp | Scheme::Rtmfp => DEFAULT_PORT,
             Scheme::Rtmps => DEFAULT_TLS_PORT,
             Scheme::Rtmpt => DEFAULT_HTTP_PORT,
         };
@@ -132,6 +136,7 @@ impl Url {
             Scheme::Rtmp => "rtmp",
             Scheme::Rtmps => "rtmps",
             Scheme::Rtmpt => "rtmpt",
+            Scheme::Rtmfp => "rtmfp",
         };
         format!("{scheme}://{}/{}", self.authority(), self.app)
     }

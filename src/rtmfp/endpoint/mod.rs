@@ -105,6 +105,20 @@ pub struct EndpointStats {
 }
 
 impl EndpointStats {
+    /// Adds the counters of another endpoint.
+    pub fn merge(&mut self, other: &EndpointStats) {
+        self.datagrams_in += other.datagrams_in;
+        self.datagrams_out += other.datagrams_out;
+        self.accepted += other.accepted;
+        self.initiated += other.initiated;
+        self.stray += other.stray;
+        self.hello_limited += other.hello_limited;
+        self.bad_cookie += other.bad_cookie;
+        self.full += other.full;
+        self.bad_keying += other.bad_keying;
+        self.add(&other.sessions);
+    }
+
     fn add(&mut self, s: &SessionStats) {
         let t = &mut self.sessions;
         t.packets_in += s.packets_in;
@@ -446,6 +460,16 @@ impl Endpoint {
     pub fn close(&mut self, now: Time, handle: Handle) {
         if let Some(session) = self.sessions.get_mut(&handle) {
             session.close(now, CloseReason::Near);
+            self.touch(now, handle);
+        } else if self.openings.contains_key(&handle) {
+            self.fail_opening(handle);
+        }
+    }
+
+    /// Ends a session when all that is queued in its flows has been received, or after 5 s.
+    pub fn finish(&mut self, now: Time, handle: Handle) {
+        if let Some(session) = self.sessions.get_mut(&handle) {
+            session.finish(now);
             self.touch(now, handle);
         } else if self.openings.contains_key(&handle) {
             self.fail_opening(handle);

@@ -107,6 +107,11 @@ impl SendFlow {
         matches!(self.state, State::Linger(_))
     }
 
+    /// Whether nothing of it was ever sent but its end.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.stats.messages == 0
+    }
+
     /// When its id may be used again.
     pub(crate) fn linger_end(&self) -> Option<Time> {
         match self.state {

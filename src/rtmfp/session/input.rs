@@ -103,6 +103,7 @@ impl Session {
             self.acknowledged(now, acked, outstanding_before, any_critical);
         }
         self.watch_idle(now);
+        self.check_finished(now);
         if from != self.dest {
             self.probe_address(now, from);
         }

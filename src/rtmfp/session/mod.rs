@@ -2,6 +2,8 @@
 
 mod input;
 mod output;
+#[cfg(test)]
+mod tests;
 pub(crate) mod timing;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -22,6 +24,9 @@ use crate::profile::cipher::{Opener, Sealer};
 use crate::profile::keying::SessionKeys;
 use crate::vlu;
 use timing::Timing;
+
+/// How long a session that is to end waits for its flows to be received.
+const FINISH: Duration = Duration::from_secs(5);
 
 /// Options of user data (§2.3.11.1).
 const METADATA: u64 = 0x00;
@@ -197,6 +202,8 @@ pub(crate) struct Session {
     ping: bool,
     /// Since when no flow is open.
     idle_since: Option<Time>,
+    /// Everything queued is still to be received by then.
+    finish_by: Option<Time>,
     mobility: Mobility,
     /// When a time-critical packet last came from this peer.
     pub(crate) received_critical: Option<Time>,
@@ -259,6 +266,7 @@ impl Session {
             last_ping: None,
             ping: false,
             idle_since: Some(now),
+            finish_by: None,
             mobility: Mobility {
                 secret: start.secret,
                 ..Mobility::default()
@@ -378,6 +386,22 @@ impl Session {
         }
     }
 
+    /// Ends the session when all flows have been received, or after a while.
+    pub(crate) fn finish(&mut self, now: Time) {
+        if self.state == State::Open && self.finish_by.is_none() {
+            self.sends.values_mut().for_each(SendFlow::close);
+            self.finish_by = Some(now + FINISH);
+            self.check_finished(now);
+        }
+    }
+
+    fn check_finished(&mut self, now: Time) {
+        let complete = self.sends.values().all(|f| f.is_complete() || f.is_unused());
+        if self.finish_by.is_some_and(|by| complete || now >= by) {
+            self.close(now, CloseReason::Near);
+        }
+    }
+
     /// Ends the session without a word.
     pub(crate) fn end(&mut self, reason: CloseReason) {
         if self.state == State::Open {
@@ -445,6 +469,7 @@ impl Session {
             .retain(|_, f| f.linger_end().is_none_or(|end| now < end));
         self.recvs
             .retain(|_, f| f.linger_end().is_none_or(|end| now < end));
+        self.check_finished(now);
         if self.idle_since.is_some_and(|at| now >= at + self.config.idle) {
             self.close(now, CloseReason::Idle);
         }
@@ -493,6 +518,7 @@ impl Session {
             Some(self.ping_time().min(dead)),
             probes,
             lingers,
+            self.finish_by,
             self.idle_since.map(|at| at + self.config.idle),
         ]
         .into_iter()
