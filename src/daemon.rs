@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use base::{Redacted, Rng, ShardId};
+use rtmfp::profile::random::Random;
 use sip::Transport;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -71,6 +72,8 @@ pub struct Listening {
     pub rtmpt: Vec<SocketAddr>,
     /// The policy file.
     pub policy: Vec<SocketAddr>,
+    /// RTMFP.
+    pub rtmfp: Vec<SocketAddr>,
     /// SIP over UDP.
     pub sip_udp: Vec<SocketAddr>,
     /// SIP over TCP.
@@ -96,6 +99,8 @@ pub struct Sockets {
     pub tunnels: Gate,
     /// Requests for the policy file.
     pub policy: Gate,
+    /// RTMFP clients: for each address one socket a shard.
+    pub rtmfp: Vec<Vec<std::net::UdpSocket>>,
     /// SIP.
     pub sip: SipSockets,
 }
@@ -153,6 +158,12 @@ impl Sockets {
             rtmpt: gate(listeners(&config.rtmp.rtmpt, "rtmp.rtmpt")?),
             tunnels: gate(Vec::new()),
             policy: gate(listeners(&config.rtmp.policy_listen, "rtmp.policy_listen")?),
+            rtmfp: config
+                .rtmfp
+                .listen
+                .iter()
+                .map(|a| net::shared_udp(*a, usize::from(workers(config.node.workers)), "rtmfp.listen"))
+                .collect::<Result<_, _>>()?,
             sip: SipSockets {
                 udp: sip_udp.collect::<Result<_, BindError>>()?,
                 gate: gate(sip),
@@ -173,6 +184,11 @@ impl Sockets {
             rtmp_tls,
             rtmpt: self.rtmpt.local_addresses(),
             policy: self.policy.local_addresses(),
+            rtmfp: self
+                .rtmfp
+                .iter()
+                .filter_map(|sockets| sockets.first()?.local_addr().ok())
+                .collect(),
             sip_udp: self.sip.udp.iter().filter_map(|s| s.local_addr().ok()).collect(),
             sip_tcp: self.sip.addresses(Transport::Tcp),
             sip_tls: self.sip.addresses(Transport::Tls),
@@ -190,6 +206,7 @@ impl Sockets {
             ("RTMPS on TCP", &listening.rtmp_tls),
             ("RTMPT on TCP", &listening.rtmpt),
             ("the policy file on TCP", &listening.policy),
+            ("RTMFP on UDP", &listening.rtmfp),
             ("SIP on UDP", &listening.sip_udp),
             ("SIP on TCP", &listening.sip_tcp),
             ("SIP on TLS", &listening.sip_tls),
@@ -254,7 +271,7 @@ pub(crate) async fn run_with(
     sockets.announce();
 
     let (events_tx, events) = mpsc::channel(EVENTS);
-    let (handles, threads) = start_shards(&config, workers, clock, &mut rng, events_tx)?;
+    let (handles, threads) = start_shards(&config, workers, clock, &mut rng, sockets.rtmfp, events_tx)?;
     let (requests, requests_rx) = mpsc::channel(16);
     let (news, news_rx) = mpsc::channel(NEWS);
     let exchange = Exchange::new(
@@ -331,11 +348,15 @@ fn start_shards(
     workers: usize,
     clock: Clock,
     rng: &mut Rng,
+    rtmfp: Vec<Vec<std::net::UdpSocket>>,
     events: mpsc::Sender<(ShardId, shard::Event)>,
 ) -> Result<(Vec<ShardHandle>, Vec<JoinHandle<()>>), StartError> {
     let settings = Arc::new(shard::Settings::new(config));
     let ports = RtpPorts::split(config.media.rtp_ports, workers, rng);
     let (handles, inboxes): (Vec<ShardHandle>, Vec<_>) = (0..workers).map(|_| shard::queues()).unzip();
+    let mut random = Random::new(net::entropy().map_err(system("no randomness from the system"))?);
+    let endpoint = shard::rtmfp_endpoint(config, workers, &mut random);
+    let mut rtmfp: Vec<_> = rtmfp.into_iter().map(Vec::into_iter).collect();
     let mut threads = Vec::new();
     for (number, (inbox, ports)) in inboxes.into_iter().zip(ports).enumerate() {
         let start = shard::Start {
@@ -344,6 +365,11 @@ fn start_shards(
             rng: rng.fork(),
             clock,
             ports,
+            rtmfp: (
+                rtmfp.iter_mut().filter_map(Iterator::next).collect(),
+                endpoint.clone(),
+            ),
+            entropy: random.array(),
             inbox,
             events: events.clone(),
             peers: handles.clone(),

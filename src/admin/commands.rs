@@ -58,12 +58,14 @@ pub(super) async fn status(admin: &Admin, _args: &Args) -> Result<Value, Failure
             None => json!({ "answers": false }),
         }).collect::<Vec<_>>(),
         "lag_ms": worst,
+        "rtmfp": rtmfp_json(&shards),
         "memory_bytes": process.memory_bytes,
         "cpu_ms": process.cpu_ms,
         "open_files": process.files,
         "log_level": admin.log.level().as_str(),
         "listening": {
             "rtmp": facts.listening.rtmp,
+            "rtmfp": facts.listening.rtmfp,
             "sip_udp": facts.listening.sip_udp,
             "sip_tcp": facts.listening.sip_tcp,
             "sip_tls": facts.listening.sip_tls,
@@ -72,6 +74,28 @@ pub(super) async fn status(admin: &Admin, _args: &Args) -> Result<Value, Failure
             "console": facts.listening.console,
         },
     }))
+}
+
+/// What the RTMFP sockets have seen since the start.
+fn rtmfp_json(shards: &[Option<Figures>]) -> Value {
+    let mut sum = rtmfp::EndpointStats::default();
+    shards.iter().flatten().for_each(|f| sum.merge(&f.rtmfp));
+    json!({
+        "handshakes": sum.accepted,
+        "refused": {
+            "hellos_limited": sum.hello_limited,
+            "bad_cookie": sum.bad_cookie,
+            "bad_keying": sum.bad_keying,
+            "full": sum.full,
+        },
+        "datagrams_received": sum.datagrams_in,
+        "datagrams_sent": sum.datagrams_out,
+        "datagrams_stray": sum.stray,
+        "datagrams_rejected": sum.sessions.rejected,
+        "retransmits": sum.sessions.send.retransmits,
+        "abandoned": sum.sessions.send.abandoned,
+        "timeouts": sum.sessions.timeouts,
+    })
 }
 
 pub(super) async fn calls(admin: &Admin, args: &Args) -> Result<Value, Failure> {

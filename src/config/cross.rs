@@ -76,6 +76,10 @@ pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
         let text = "must be above `ping_interval`, or a client is dropped before it is asked".to_owned();
         reader.problem_at("rtmp.idle_timeout", text);
     }
+    if config.rtmfp.keepalive >= config.rtmfp.idle_timeout {
+        let text = "must be above `keepalive`, or a client is dropped before it is asked".to_owned();
+        reader.problem_at("rtmfp.idle_timeout", text);
+    }
     if config.media.rtp_ports.pairs() < config.limits.calls.min(16) {
         reader.problem_at(
             "media.rtp_ports",

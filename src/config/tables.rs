@@ -29,6 +29,8 @@ section! {
         node: Node = Node::default();
         /// Flash, AIR and streaming clients over RTMP.
         rtmp: Rtmp = Rtmp::default();
+        /// Flash and AIR clients over RTMFP (UDP).
+        rtmfp: Rtmfp = Rtmfp::default();
         /// SIP phones, proxies and trunks.
         sip: Sip = Sip::default();
         /// TLS: our certificate, and whom we trust.
@@ -165,6 +167,34 @@ section! {
         /// How often a silent client is pinged.
         ping_interval: Duration = secs(10), where within(secs(1)..=secs(600));
         /// A client that has sent nothing for so long is gone.
+        idle_timeout: Duration = secs(30), where within(secs(2)..=secs(3600));
+    }
+}
+
+choice! {
+    /// How RTMFP packets are protected beyond their encryption.
+    Protection {
+        /// Keyed hashes and sequence numbers for those who ask for them; Flash Player does not.
+        Offer = "offer",
+        /// Keyed hashes and sequence numbers both ways; who has none is refused.
+        Require = "require",
+    }
+}
+
+section! {
+    /// `[rtmfp]`
+    Rtmfp {
+        /// Where to listen (UDP). Loopback only by default; "0.0.0.0:1935" or "[::]:1935" opens it up. Empty:
+        /// nowhere.
+        listen: Vec<SocketAddr> = vec![loopback(1935)];
+        /// Audio that was not received within this time is given up rather than sent again.
+        audio_lifetime: Duration = ms(300), where within(ms(20)..=secs(10));
+        /// Protection against forged and repeated packets: "offer" to those who ask for it; "require" refuses
+        /// who has none, as some open clients.
+        protection: Protection = Protection::Offer;
+        /// How often a silent client is asked whether it is there.
+        keepalive: Duration = secs(10), where within(secs(1)..=secs(600));
+        /// A client that has given no sign of life for so long is gone.
         idle_timeout: Duration = secs(30), where within(secs(2)..=secs(3600));
     }
 }

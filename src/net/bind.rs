@@ -73,6 +73,8 @@ const BACKLOG: i32 = 1024;
 const TCP_SEND_BUFFER: usize = 64 * 1024;
 /// Receive buffer of a SIP socket: a burst of a thousand requests.
 const SIP_RECEIVE_BUFFER: usize = 1 << 20;
+/// Receive buffer of an RTMFP socket: a second of audio of some hundred clients.
+const RTMFP_RECEIVE_BUFFER: usize = 4 << 20;
 
 fn open(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
     let socket = Socket::new(
@@ -124,6 +126,41 @@ pub fn udp(address: SocketAddr, key: &'static str) -> Result<tokio::net::UdpSock
         tokio::net::UdpSocket::from_std(socket.into())
     };
     listen().map_err(|source| BindError {
+        address,
+        transport: Transport::Udp,
+        key,
+        source,
+    })
+}
+
+/// Opens `count` UDP sockets for RTMFP on one address, each for a thread of its own; the system gives all packets of
+/// one source to the same socket. `key` is the configuration key that holds the address.
+///
+/// # Errors
+/// [`BindError`], which names the key.
+pub fn shared_udp(
+    address: SocketAddr,
+    count: usize,
+    key: &'static str,
+) -> Result<Vec<std::net::UdpSocket>, BindError> {
+    let bind = |address: SocketAddr, share: bool| -> io::Result<std::net::UdpSocket> {
+        let socket = open(address, Type::DGRAM, Protocol::UDP)?;
+        let _ = socket.set_recv_buffer_size(RTMFP_RECEIVE_BUFFER);
+        socket.set_reuse_port(share)?;
+        socket.bind(&address.into())?;
+        Ok(socket.into())
+    };
+    let all = || {
+        // Alone first: a port that another gateway shares would be shared with it, too.
+        let alone = bind(address, false)?;
+        if count < 2 {
+            return Ok(vec![alone]);
+        }
+        let address = alone.local_addr()?;
+        drop(alone);
+        (0..count).map(|_| bind(address, true)).collect()
+    };
+    all().map_err(|source| BindError {
         address,
         transport: Transport::Udp,
         key,

@@ -28,7 +28,7 @@ mod sys;
 mod tls;
 mod wire;
 
-pub use bind::{BindError, Transport, local_address_toward, tcp, udp};
+pub use bind::{BindError, Transport, local_address_toward, shared_udp, tcp, udp};
 pub use clock::Clock;
 pub use dns::{LookupError, Naptr, Resolver, Srv};
 pub use gate::{Gate, Limits, Permit, Refusals};

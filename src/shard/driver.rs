@@ -3,6 +3,7 @@
 //! A current-thread runtime owns every socket of the shard. Tasks only wait for readiness; all work is done
 //! in short borrows of one owner, so there is no lock and the order of events is that of the thread.
 
+mod flows;
 mod tunnel;
 
 use std::cell::{Cell, RefCell};
@@ -24,6 +25,7 @@ use tokio::task::AbortHandle;
 use super::command::{Command, Event, LinkFrame};
 use super::{Figures, Look, Output, Settings, Shard};
 use crate::net::{Clock, Parcel, Permit, RtpPair, RtpPorts, Wire};
+pub(crate) use flows::FlowDatagram;
 use tunnel::TunnelIo;
 pub(crate) use tunnel::{TunnelAsk, TunnelRequest};
 
@@ -75,6 +77,8 @@ pub(crate) enum Message {
     Look(Look, oneshot::Sender<Figures>),
     /// Sessions and legs made from now on follow these settings.
     Settings(Arc<Settings>),
+    /// An RTMFP datagram that another shard received.
+    Rtmfp(FlowDatagram),
     /// The thread is to end.
     Stop,
 }
@@ -119,6 +123,10 @@ pub(crate) struct Start {
     pub(crate) clock: Clock,
     /// Its share of the RTP ports.
     pub(crate) ports: RtpPorts,
+    /// Its sockets for RTMFP clients, and the settings of their endpoints.
+    pub(crate) rtmfp: (Vec<std::net::UdpSocket>, rtmfp::EndpointConfig),
+    /// Randomness for keys.
+    pub(crate) entropy: [u8; 32],
     /// Its queues.
     pub(crate) inbox: ShardInbox,
     /// To the exchange.
@@ -192,6 +200,8 @@ struct Driver {
     sessions: HashMap<SessionId, SessionIo>,
     tunnels: HashMap<SessionId, TunnelIo>,
     legs: HashMap<LegId, LegIo>,
+    /// Sockets for RTMFP clients.
+    rtmfp: Vec<Rc<UdpSocket>>,
     ports: RtpPorts,
     events: mpsc::Sender<(ShardId, Event)>,
     /// Events for which the exchange had no room; they wait here, media goes on.
@@ -213,6 +223,8 @@ async fn serve(start: Start) {
         rng,
         clock,
         ports,
+        rtmfp,
+        entropy,
         inbox,
         events,
         peers,
@@ -228,6 +240,7 @@ async fn serve(start: Start) {
         sessions: HashMap::new(),
         tunnels: HashMap::new(),
         legs: HashMap::new(),
+        rtmfp: Vec::new(),
         ports,
         events,
         waiting: std::collections::VecDeque::new(),
@@ -237,6 +250,7 @@ async fn serve(start: Start) {
         buffer: vec![0; READ].into(),
     }));
     tokio::task::spawn_local(timers(driver.clone(), rearm));
+    flows::open(&driver, rtmfp, entropy);
     loop {
         tokio::select! {
             biased;
@@ -256,6 +270,7 @@ async fn serve(start: Start) {
                     let _asker_gone = answer.send(d.shard.figures(now, &look));
                 }
                 Some(Message::Settings(settings)) => driver.borrow_mut().shard.set_settings(settings),
+                Some(Message::Rtmfp(datagram)) => flows::take(&driver, &datagram),
             },
             Some(frame) = links.recv() => {
                 let mut d = driver.borrow_mut();
@@ -495,6 +510,13 @@ impl Driver {
                         }
                     }
                     Output::Flush { session } => self.flush(now, session),
+                    Output::Rtmfp { socket, to, bytes } => {
+                        if let Some(io) = self.rtmfp.get(socket) {
+                            // A full socket buffer loses this packet only; it is sent again, or too late.
+                            let _lost = io.try_send_to(bytes, to);
+                        }
+                    }
+                    Output::RtmfpWork { socket, work } => flows::work(shared, socket, work),
                     Output::Link { to, frame } => {
                         // Full: the frame is lost, as on a network.
                         if let Some(peer) = self.peers.get(usize::from(to.0)) {
@@ -536,7 +558,7 @@ impl Driver {
     /// Writes what a session has to say as far as its socket takes it.
     fn flush(&mut self, now: Time, session: SessionId) {
         let Some(io) = self.sessions.get_mut(&session) else {
-            return;
+            return self.shard.flush_rtmfp(now, session);
         };
         loop {
             if io.written == io.pending.len() {

@@ -108,6 +108,8 @@ pub struct Figures {
     pub traffic: Vec<Traffic>,
     /// How late the media clock was served.
     pub lateness: Lateness,
+    /// RTMFP.
+    pub rtmfp: rtmfp::EndpointStats,
     /// How long missing packets are waited for.
     pub waits: Waits,
 }
@@ -262,6 +264,7 @@ impl Shard {
             shown,
             traffic,
             lateness,
+            rtmfp: self.rtmfp_stats(),
             waits,
         }
     }

@@ -12,6 +12,9 @@ use media::MediaTime;
 
 /// Audio later than this begins a gap. Below it lies the jitter of mobile uplinks.
 const LATE: i64 = 200_000;
+/// A frame that comes behind a later one by no more than this was overtaken on its way (RTMFP): its place in a
+/// player's queue is gone. More is a sender that began its time anew.
+const OVERTAKEN: i64 = 500_000;
 /// Audio no later than this ends it.
 const FRESH: i64 = 20_000;
 /// A gap ends after so long whatever comes: the path has become longer, or the sender began its time anew.
@@ -27,12 +30,24 @@ pub(super) struct Freshness {
     least: Option<(i64, Time)>,
     /// Since when frames are too late.
     gap: Option<Time>,
+    /// Media time of the frame passed on last, µs.
+    last: Option<i64>,
 }
 
 impl Freshness {
     /// Whether a frame of that media time which comes at `now` is to be passed on.
     pub(super) fn admits(&mut self, now: Time, time: MediaTime) -> bool {
-        let age = micros(now.as_micros()).saturating_sub(micros(time.rescale(1_000_000).ticks));
+        let media = micros(time.rescale(1_000_000).ticks);
+        let overtaken = |last: i64| (1..OVERTAKEN).contains(&last.saturating_sub(media));
+        let fresh = self.is_fresh(now, micros(now.as_micros()).saturating_sub(media));
+        let passes = fresh && !self.last.is_some_and(overtaken);
+        if passes {
+            self.last = Some(media);
+        }
+        passes
+    }
+
+    fn is_fresh(&mut self, now: Time, age: i64) -> bool {
         let late = match self.least {
             None => 0,
             Some((least, noted)) => {
@@ -102,6 +117,17 @@ mod tests {
         // A file that is sent as fast as it goes.
         let mut f = Freshness::default();
         assert_eq!(passed(&mut f, (0..500).map(|n| (n + 1_000, n * FRAME))), 500);
+    }
+
+    #[test]
+    fn what_was_overtaken_is_left_out_and_nothing_else() {
+        let mut f = Freshness::default();
+        let order = [0, 1, 2, 4, 5, 3, 6, 7, 7, 8];
+        let frames = order
+            .iter()
+            .enumerate()
+            .map(|(n, m)| (n as u64 * FRAME + 35, (m + 10) * FRAME));
+        assert_eq!(passed(&mut f, frames), order.len() - 1);
     }
 
     #[test]

@@ -7,9 +7,11 @@
 
 mod backlog;
 mod command;
+mod conn;
 mod dealer;
 mod driver;
 mod figures;
+mod flows;
 mod fresh;
 mod inband;
 mod leg;
@@ -37,9 +39,10 @@ pub(crate) use driver::{Carrier, Message, ShardHandle, Start, TunnelAsk, TunnelR
 pub use figures::{Figures, Lateness, LegFigures, Look, Traffic};
 pub use outbox::Output;
 pub use room::{RoomCommand, RoomEvent};
-pub use settings::Settings;
 pub(crate) use settings::policy;
+pub use settings::{Settings, rtmfp_endpoint};
 
+use conn::Conn;
 use leg::{Kind, MediaLeg, ToneLeg};
 use outbox::Outbox;
 use rtp_leg::RtpLeg;
@@ -68,6 +71,9 @@ pub struct Shard {
     next_sweep: Option<Time>,
     next_leg: u64,
     outbox: Outbox,
+    /// Sockets for RTMFP clients.
+    rtmfp: Vec<flows::Listener>,
+    next_rtmfp: u64,
     /// A frame on its way from a source to its sinks.
     scratch: Vec<u8>,
     watch: figures::Watch,
@@ -89,6 +95,8 @@ impl Shard {
             next_sweep: None,
             next_leg: 0,
             outbox: Outbox::default(),
+            rtmfp: Vec::new(),
+            next_rtmfp: 0,
             scratch: Vec::with_capacity(2_048),
             watch: figures::Watch::default(),
         }
@@ -118,7 +126,8 @@ impl Shard {
 
     fn open_session(&mut self, now: Time, session: SessionId, peer: SocketAddr, config: ServerConfig) {
         let conn = Connection::new(config, self.rng.fork(), now);
-        self.sessions.insert(session, Session::new(conn, peer));
+        self.sessions
+            .insert(session, Session::new(Conn::Rtmp(Box::new(conn)), peer));
         self.outbox.event(Event::SessionOpened { session, peer });
         self.next_sweep.get_or_insert(now + SESSION_SWEEP);
     }
@@ -276,6 +285,7 @@ impl Shard {
             self.next_step = Some(if behind { now + STEP } else { at + STEP });
             self.take_step(now);
         }
+        self.rtmfp_timeout(now);
         if self.next_sweep.is_some_and(|at| at <= now) {
             self.sweep_sessions(now);
         }
@@ -287,6 +297,7 @@ impl Shard {
         let media = self
             .next_step
             .or_else(|| self.deadlines.peek().map(|Reverse((at, _))| *at));
+        let media = base::earliest(media, self.rtmfp_poll_timeout());
         base::earliest(media, self.next_sweep)
     }
 

@@ -51,6 +51,22 @@ pub enum Output<'a> {
         /// Which.
         session: SessionId,
     },
+    /// Send a datagram from a socket for RTMFP.
+    Rtmfp {
+        /// Which socket.
+        socket: usize,
+        /// Where to.
+        to: SocketAddr,
+        /// The datagram.
+        bytes: &'a [u8],
+    },
+    /// Do long arithmetic elsewhere and give the result to `handle_rtmfp_work`.
+    RtmfpWork {
+        /// For which socket.
+        socket: usize,
+        /// The arithmetic.
+        work: rtmfp::Work,
+    },
     /// Bring a frame to another shard.
     Link {
         /// Which shard.
@@ -70,6 +86,8 @@ enum Item {
     CloseRtp(LegId),
     CloseSession(SessionId),
     Flush(SessionId),
+    Rtmfp(usize, SocketAddr, Range<usize>),
+    RtmfpWork(usize, rtmfp::Work),
     Link(ShardId, LinkFrame),
     Event(Event),
 }
@@ -109,6 +127,19 @@ impl Outbox {
         if !range.is_empty() {
             self.items.push_back(Item::Rtcp(leg, to, range));
         }
+    }
+
+    /// A datagram of RTMFP.
+    pub(super) fn rtmfp(&mut self, socket: usize, to: SocketAddr, datagram: &[u8]) {
+        let range = self.datagram(datagram.len(), |room| {
+            room.copy_from_slice(datagram);
+            datagram.len()
+        });
+        self.items.push_back(Item::Rtmfp(socket, to, range));
+    }
+
+    pub(super) fn rtmfp_work(&mut self, socket: usize, work: rtmfp::Work) {
+        self.items.push_back(Item::RtmfpWork(socket, work));
     }
 
     fn datagram(&mut self, size: usize, write: impl FnOnce(&mut [u8]) -> usize) -> Range<usize> {
@@ -170,6 +201,12 @@ impl Outbox {
             Item::CloseRtp(leg) => Output::CloseRtp { leg },
             Item::CloseSession(session) => Output::CloseSession { session },
             Item::Flush(session) => Output::Flush { session },
+            Item::Rtmfp(socket, to, range) => Output::Rtmfp {
+                socket,
+                to,
+                bytes: self.bytes.get(range).unwrap_or_default(),
+            },
+            Item::RtmfpWork(socket, work) => Output::RtmfpWork { socket, work },
             Item::Link(to, frame) => Output::Link { to, frame },
             Item::Event(event) => Output::Event(event),
         })

@@ -7,10 +7,10 @@ use base::{SessionId, Time};
 use call::pick_flash;
 use codecs::CodecId;
 use media::{MediaTime, Pipe};
-use rtmp::server::Connection;
 
 use super::backlog::Backlog;
 use super::command::{FrameKind, LegStats, Side};
+use super::conn::Conn;
 use super::fresh::Freshness;
 use super::settings::Settings;
 
@@ -93,7 +93,7 @@ impl PlayLeg {
     }
 
     /// Gives a frame of a source to the client.
-    pub(super) fn feed(&mut self, now: Time, kind: FrameKind, payload: &[u8], conn: &mut Connection) {
+    pub(super) fn feed(&mut self, now: Time, kind: FrameKind, payload: &[u8], conn: &mut Conn) {
         if !self.accepted {
             return;
         }
@@ -159,7 +159,7 @@ impl PlayLeg {
         time: MediaTime,
         ticks: u32,
         payload: &[u8],
-        conn: &mut Connection,
+        conn: &mut Conn,
     ) {
         let Some(tag) = codecs::codec(codec).flv_tag() else {
             return;
@@ -177,7 +177,7 @@ impl PlayLeg {
     }
 
     /// Sends every whole frame the pipe holds; RTMP time is that of the media, never that of arrival.
-    fn drain_pipe(&mut self, now: Time, conn: &mut Connection) {
+    fn drain_pipe(&mut self, now: Time, conn: &mut Conn) {
         let mut message = [0u8; MESSAGE];
         while let Some(pipe) = &mut self.pipe {
             let silent = pipe.is_silent_front();

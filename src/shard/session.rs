@@ -9,10 +9,11 @@ use std::time::Duration;
 use base::{EndReason, LegId, Redacted, SessionId, Time};
 use call::{Intent, Outcome, StreamEvent};
 use codecs::CodecId;
-use rtmp::server::{Connect, Connection, Event as RtmpEvent, StreamName};
+use rtmp::server::{Connect, Event as RtmpEvent, StreamName};
 
 use super::Shard;
 use super::command::{Event, FrameKind};
+use super::conn::Conn;
 use super::leg::{Kind, MediaLeg, PublishLeg};
 use super::play::PlayLeg;
 use crate::dialect::{Dialect, Named};
@@ -23,7 +24,7 @@ const LEAVE: Duration = Duration::from_secs(1);
 
 /// One client connection.
 pub(super) struct Session {
-    pub(super) conn: Connection,
+    pub(super) conn: Conn,
     peer: SocketAddr,
     dialect: Option<Box<dyn Dialect>>,
     announced: Vec<CodecId>,
@@ -71,7 +72,7 @@ enum Step {
 }
 
 impl Session {
-    pub(super) fn new(conn: Connection, peer: SocketAddr) -> Session {
+    pub(super) fn new(conn: Conn, peer: SocketAddr) -> Session {
         Session {
             conn,
             peer,
@@ -345,9 +346,10 @@ impl Shard {
 
     /// Forgets a client and everything it carries.
     pub(super) fn end_session(&mut self, now: Time, id: SessionId, reason: EndReason) {
-        let Some(session) = self.sessions.remove(&id) else {
+        let Some(mut session) = self.sessions.remove(&id) else {
             return;
         };
+        self.leave_rtmfp(now, &mut session, reason);
         for stream in &session.streams {
             self.close_leg(now, stream.leg);
         }

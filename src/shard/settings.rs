@@ -2,12 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use media::PipeOptions;
+use rtmfp::profile::certificate::Identity;
+use rtmfp::profile::dh::Group;
+use rtmfp::profile::keying::{self, Offer};
+use rtmfp::profile::random::Random;
+use rtmfp::{EndpointConfig, SessionConfig};
 use rtmp::server::ServerConfig;
 
-use crate::config::{Api, BbbCodec, Config};
+use crate::config::{Api, BbbCodec, Config, Protection};
 use crate::dialect;
 
 /// The same for every shard.
@@ -23,6 +29,8 @@ pub struct Settings {
     pub(super) rtp_timeout: Duration,
     /// RTMP: chunk size, limits, time-outs.
     pub(super) rtmp: ServerConfig,
+    /// The same for RTMFP clients.
+    pub(super) rtmfp: ServerConfig,
     /// Which dialects are spoken, and where.
     pub(super) dialects: dialect::Options,
 }
@@ -38,24 +46,29 @@ impl Settings {
             complexity: media.speex_complexity,
             ..PipeOptions::default()
         };
+        let rtmp = ServerConfig {
+            chunk_size: config.rtmp.chunk_size,
+            handshake_timeout: config.rtmp.handshake_timeout,
+            connect_timeout: config.rtmp.handshake_timeout,
+            keepalive_interval: config.rtmp.ping_interval,
+            silence_timeout: config.rtmp.idle_timeout,
+            policy: policy(config),
+            limits: rtmp::Limits {
+                video_message: size(config.rtmp.max_message),
+                ..rtmp::Limits::default()
+            },
+            ..ServerConfig::default()
+        };
         Settings {
             pipe,
             jitter_max: media.jitter_max,
             hear_digits: media.hear_digits,
             rtp_timeout: media.rtp_timeout,
-            rtmp: ServerConfig {
-                chunk_size: config.rtmp.chunk_size,
-                handshake_timeout: config.rtmp.handshake_timeout,
-                connect_timeout: config.rtmp.handshake_timeout,
-                keepalive_interval: config.rtmp.ping_interval,
-                silence_timeout: config.rtmp.idle_timeout,
-                policy: policy(config),
-                limits: rtmp::Limits {
-                    video_message: size(config.rtmp.max_message),
-                    ..rtmp::Limits::default()
-                },
-                ..ServerConfig::default()
+            rtmfp: ServerConfig {
+                audio_deadline: config.rtmfp.audio_lifetime,
+                ..rtmp.clone()
             },
+            rtmp,
             dialects: dialects(&config.rtmp),
         }
     }
@@ -66,6 +79,35 @@ impl Settings {
         let mut config = self.rtmp.clone();
         config.flow.pings = false;
         config
+    }
+}
+
+/// What every endpoint for RTMFP clients has in common; each still needs the number of its shard.
+pub fn rtmfp_endpoint(config: &Config, shards: usize, random: &mut Random) -> EndpointConfig {
+    let rtmfp = &config.rtmfp;
+    let limit = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
+    let offer = match rtmfp.protection {
+        Protection::Offer => Offer::WILLING,
+        Protection::Require => Offer::REQUIRED,
+    };
+    let defaults = SessionConfig::default();
+    EndpointConfig {
+        server: Identity::server(&[Group::Modp1024, Group::Modp1536, Group::Modp2048], random).map(Arc::new),
+        protection: keying::Protection {
+            hmac: offer,
+            sequence: offer,
+            ..keying::Protection::default()
+        },
+        cookie_secret: random.array(),
+        sessions: limit(config.limits.sessions).div_ceil(shards.max(1)),
+        sessions_per_ip: limit(config.limits.connections_per_address),
+        session: SessionConfig {
+            keepalive: rtmfp.keepalive,
+            dead_after: rtmfp.idle_timeout,
+            receive_buffer: defaults.receive_buffer.max(size(config.rtmp.max_message) * 2),
+            ..defaults
+        },
+        ..EndpointConfig::default()
     }
 }
 

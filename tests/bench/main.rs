@@ -171,7 +171,7 @@ impl Gateway {
     fn start() -> Gateway {
         let (rtmp, sip) = (free_port(), free_port());
         let text = format!(
-            "[rtmp]\nlisten = \"127.0.0.1:{rtmp}\"\n[sip]\nudp = \"127.0.0.1:{sip}\"\ntcp = \"127.0.0.1:{sip}\"\n\
+            "[rtmp]\nlisten = \"127.0.0.1:{rtmp}\"\n[rtmfp]\nlisten = \"127.0.0.1:{rtmp}\"\n[sip]\nudp = \"127.0.0.1:{sip}\"\ntcp = \"127.0.0.1:{sip}\"\n\
              [limits]\ncalls = 5000\nsessions = 5000\nconnections_per_address = 5000\ncalls_per_second = 5000\n\
              [log]\nlevel = \"error\"\n[records]\nenabled = false\n[console]\nlisten = []\n"
         );

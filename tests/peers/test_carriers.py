@@ -1,4 +1,4 @@
-"""The carriers of RTMP beside plain TCP: RTMPS, RTMPT, the policy file, and RTMPE's refusal."""
+"""The carriers of RTMP beside plain TCP: RTMPS, RTMPT, RTMFP, the policy file, and RTMPE's refusal."""
 import shutil
 import socket
 import time
@@ -43,6 +43,16 @@ def carriers_rtmps_call(bench):
     call(bench, url, env=trusting, status=1)
     call(bench, url, env={"SSL_CERT_FILE": other.ca})
     gateway.wait_log("the TLS certificate was read anew")
+
+
+@test(seconds=60)
+def carriers_rtmfp_call(bench):
+    """flashgate call over RTMFP (UDP): set-up, audio both ways, hang-up; what listens nowhere is said so"""
+    gateway = bench.gateway()
+    log = call(bench, "rtmfp://127.0.0.1:%d/call" % gateway.rtmp)
+    check(", 0 lost" in log, "frames were lost")
+    log = call(bench, "rtmfp://127.0.0.1:%d/call" % bench.ports(), status=1)
+    check("no answer" in log, "a port without listener was taken for a gateway")
 
 
 @test(seconds=60)

@@ -6,11 +6,11 @@ use base::{Rng, Time};
 use codecs::{CodecId, Decoder, Encoder};
 use flashgate::dialect::Kind;
 use flashgate::dialect::client::{self, Client as App, Deed, Identity};
-use rtmp::client::{ClientConfig, ConnectRequest, Connection, Event};
-use rtmp::server::PublishKind;
+use rtmp::client::{ConnectRequest, Event};
 
 use crate::ear::Ear;
-use crate::gateway::DOMAIN;
+use crate::gateway::{DOMAIN, Datagram};
+use crate::line::{Flows, Line};
 use crate::tcp::Tcp;
 use crate::voice::Voice;
 
@@ -62,7 +62,7 @@ pub struct Client {
     pub payloads: Option<Vec<Vec<u8>>>,
     /// The times of the messages received, ms.
     pub timestamps: Vec<u32>,
-    conn: Connection,
+    conn: Line,
     /// What it says and understands, when it is of a dialect.
     app: Option<Box<dyn App>>,
     /// The played stream of this transaction is to be told that it may bring audio.
@@ -93,7 +93,7 @@ impl Client {
             heard_codec: None,
             payloads: None,
             timestamps: Vec::new(),
-            conn: Connection::new(ClientConfig::default(), rng, now),
+            conn: Line::stream(rng, now),
             app: None,
             receive: None,
             publishes: None,
@@ -105,6 +105,47 @@ impl Client {
             pending: Vec::new(),
             leaving: false,
             gone: false,
+        }
+    }
+
+    /// The same client over RTMFP; its TCP connection is not used.
+    pub fn over_rtmfp(mut self, now: Time, rng: Rng) -> Client {
+        self.conn = Line::flows(self.address, rng, now);
+        self.settle(now);
+        self
+    }
+
+    /// What carries it, when that is RTMFP.
+    pub fn flows(&mut self) -> Option<&mut Flows> {
+        match &mut self.conn {
+            Line::Flows(flows) => Some(flows),
+            Line::Stream(_) => None,
+        }
+    }
+
+    /// A datagram of RTMFP has come.
+    pub fn datagram(&mut self, now: Time, datagram: &Datagram) {
+        if let Some(flows) = self.flows() {
+            flows.datagram(now, datagram);
+        }
+        self.settle(now);
+    }
+
+    /// Over RTMFP: hears what came and says what is to be said.
+    pub fn settle(&mut self, now: Time) {
+        if self.gone || self.flows().is_none() {
+            return;
+        }
+        self.take_events(now);
+        if let Some(flows) = self.flows() {
+            flows.settle(now);
+        }
+        self.take_events(now);
+        if self.conn.is_finished() {
+            if !self.leaving {
+                self.told.push((now, Told::Disconnected));
+            }
+            self.gone = true;
         }
     }
 
@@ -171,7 +212,7 @@ impl Client {
                     play,
                     receive,
                 } => {
-                    self.conn.publish(&publish, PublishKind::Live);
+                    self.conn.publish(&publish);
                     let txn = self.conn.play(&play);
                     self.receive = receive.then_some(txn);
                 }
@@ -254,7 +295,7 @@ impl Client {
             let tag = codecs::codec(self.codec).flv.unwrap() << 4 | 2;
             let timestamp = (first - p.began) as u32;
             self.conn
-                .send_audio(now, p.stream, timestamp, &[&[tag], &p.waiting], false);
+                .send_audio(now, p.stream, timestamp, &[&[tag], &p.waiting]);
             p.waiting.clear();
             p.first = None;
             p.frames = 0;
@@ -268,6 +309,7 @@ impl Client {
         if self.conn.poll_timeout().is_some_and(|at| at <= now) {
             self.conn.handle_timeout(now);
         }
+        self.settle(now);
     }
 
     pub fn poll_timeout(&self, now: Time) -> Option<Time> {
@@ -286,16 +328,21 @@ impl Client {
         if self.gone {
             return;
         }
+        let Line::Stream(_) = &self.conn else {
+            return self.settle(now);
+        };
         while now >= self.reads_from {
             let bytes = tcp.down.read(now, READ_CHUNK);
             if bytes.is_empty() {
                 break;
             }
-            self.conn.handle_input(now, &bytes);
+            if let Line::Stream(conn) = &mut self.conn {
+                conn.handle_input(now, &bytes);
+            }
             self.take_events(now);
         }
-        loop {
-            if self.pending.is_empty() && self.conn.poll_transmit(now, &mut self.pending, WRITE_CHUNK) == 0 {
+        while let Line::Stream(conn) = &mut self.conn {
+            if self.pending.is_empty() && conn.poll_transmit(now, &mut self.pending, WRITE_CHUNK) == 0 {
                 break;
             }
             let taken = tcp.up.write(now, &self.pending);
@@ -316,7 +363,7 @@ impl Client {
 
     fn open_streams(&mut self) {
         if let Some(name) = self.publishes.take() {
-            self.conn.publish(&name, PublishKind::Live);
+            self.conn.publish(&name);
         }
         if let Some(name) = self.plays.take() {
             self.conn.play(&name);
@@ -325,7 +372,7 @@ impl Client {
 
     fn take_events(&mut self, now: Time) {
         loop {
-            let what = match self.conn.poll_event().unwrap() {
+            let what = match self.conn.poll_event() {
                 None => return,
                 Some(Event::Audio {
                     timestamp, payload, ..

@@ -11,8 +11,11 @@ use flashgate::config::Config;
 use flashgate::daemon::Listening;
 use flashgate::exchange::{self, Exchange};
 use flashgate::shard::{self, Command, Event, LinkFrame, Shard};
+use rtmfp::EndpointConfig;
+use rtmfp::profile::random::Random;
 use sip::{Destination, Source, Transport};
 
+use crate::line::PORT;
 use crate::lines::Lines;
 use crate::tcp::Tcp;
 
@@ -92,6 +95,10 @@ impl Gateway {
         };
         let settings = exchange::settings::exchange(config, &listening, shards).unwrap();
         let endpoint = exchange::settings::endpoint(config, &listening, &settings);
+        let mut entropy = [0; 32];
+        rng.fill(&mut entropy);
+        let mut random = Random::new(entropy);
+        let endpoint_config = shard::rtmfp_endpoint(config, shards, &mut random);
         let shard_settings = Arc::new(shard::Settings::new(config));
         Gateway {
             exchange: Exchange::new(
@@ -102,7 +109,15 @@ impl Gateway {
                 now,
             ),
             shards: (0..shards)
-                .map(|n| Shard::new(ShardId(n as u16), shard_settings.clone(), rng.fork()))
+                .map(|n| {
+                    let mut shard = Shard::new(ShardId(n as u16), shard_settings.clone(), rng.fork());
+                    let endpoint = EndpointConfig {
+                        id_prefix: n as u8,
+                        ..endpoint_config.clone()
+                    };
+                    shard.open_rtmfp(endpoint, random.array());
+                    shard
+                })
                 .collect(),
             commands: vec![VecDeque::new(); shards],
             events: VecDeque::new(),
@@ -167,6 +182,19 @@ impl Gateway {
                 conn: None,
             };
             self.exchange.handle_datagram(now, source, &datagram.bytes);
+        } else if datagram.to.port() == PORT {
+            // Sessions to the shard in their id, others as the system deals them.
+            let owner = rtmfp::packet::split(&datagram.bytes)
+                .map(|(id, _)| id)
+                .filter(|id| *id != 0);
+            let shard = match owner {
+                Some(id) => usize::from(id.to_be_bytes()[0]),
+                None => usize::from(datagram.from.port()) % self.shards.len(),
+            };
+            if let Some(machine) = self.shards.get_mut(shard) {
+                machine.handle_rtmfp(now, 0, datagram.from, &datagram.bytes);
+                self.drain_shard(now, shard, tcps);
+            }
         } else {
             let port = datagram.to.port();
             let owner = self.legs.iter().find(|(_, (_, rtp))| *rtp == port & !1);
@@ -330,6 +358,7 @@ impl Gateway {
         while self.shards[n].has_output() {
             let mut opened = None;
             let mut flush = None;
+            let mut done = None;
             match self.shards[n].poll_output() {
                 None => {}
                 Some(shard::Output::Rtp { leg, to, bytes }) => {
@@ -362,6 +391,12 @@ impl Gateway {
                     }
                 }
                 Some(shard::Output::Flush { session }) => flush = Some(session),
+                Some(shard::Output::Rtmfp { to, bytes, .. }) => self.sent.push_back(Datagram {
+                    from: SocketAddr::new(ADDRESS, PORT),
+                    to,
+                    bytes: bytes.to_vec(),
+                }),
+                Some(shard::Output::RtmfpWork { socket, work }) => done = Some((socket, work.run())),
                 Some(shard::Output::Link { to, frame }) => {
                     let queue = &mut self.links[usize::from(to.0)];
                     if queue.len() < LINK_FRAMES {
@@ -379,7 +414,11 @@ impl Gateway {
                 self.legs.insert(leg, (n, port));
                 self.shards[n].handle_rtp_opened(now, leg, Some(SocketAddr::new(ip, port)));
             }
+            if let Some((socket, done)) = done {
+                self.shards[n].handle_rtmfp_work(now, socket, done);
+            }
             if let Some(session) = flush {
+                self.shards[n].flush_rtmfp(now, session);
                 self.flush(now, session, tcps);
             }
         }

@@ -14,6 +14,7 @@
 mod client;
 mod ear;
 mod gateway;
+mod line;
 mod lines;
 mod phone;
 mod scenarios;

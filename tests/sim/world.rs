@@ -14,6 +14,7 @@ use sip::auth::Credentials;
 use crate::client::Client;
 use crate::ear::{Ear, Mark};
 use crate::gateway::{ADDRESS, DOMAIN, Datagram, Gateway, LINGER, Population};
+use crate::line::PORT;
 use crate::phone::{Phone, Told};
 use crate::tcp::Tcp;
 use crate::voice::Voice;
@@ -78,6 +79,8 @@ pub struct World {
     phones: Vec<Phone>,
     paths: Vec<Paths>,
     clients: Vec<Client>,
+    /// The ways of the datagrams of each client: up, down.
+    flow_paths: Vec<[Netem<Datagram>; 2]>,
     pub tcps: Vec<Tcp>,
     /// Whether the scenario has shown that nothing is left.
     checked: bool,
@@ -132,6 +135,7 @@ impl Builder {
             phones: Vec::new(),
             paths: Vec::new(),
             clients: Vec::new(),
+            flow_paths: Vec::new(),
             tcps: Vec::new(),
             checked: false,
         }
@@ -225,6 +229,39 @@ impl World {
         self.client_from(SocketAddr::from(([192, 0, 2, 100 + n % 100], 50_000)))
     }
 
+    /// A client over RTMFP, from an address of its own.
+    pub fn rtmfp_client(&mut self) -> Who {
+        let n = self.clients.len();
+        let address = SocketAddr::from(([192, 0, 2, 100 + (n % 100) as u8], 50_000));
+        let rng = self.rng.fork();
+        let tcp = self.tcps.len();
+        self.tcps.push(Tcp::new(NET_DELAY));
+        let client = Client::new(n + 4, address, tcp, self.now, rng.clone()).over_rtmfp(self.now, rng);
+        self.clients.push(client);
+        self.add_flow_paths();
+        Who::Client(n)
+    }
+
+    fn add_flow_paths(&mut self) {
+        let mut path = || Netem::new(FAIR, self.rng.fork());
+        self.flow_paths.push([path(), path()]);
+    }
+
+    /// Makes the way of a client's datagrams worse or better, in both directions.
+    pub fn flow_weather(&mut self, who: Who, options: NetemOptions) {
+        let Who::Client(n) = who else {
+            panic!("{who:?} is no client")
+        };
+        self.flow_paths[n].iter_mut().for_each(|p| p.set(options));
+    }
+
+    /// A client's NAT forgets it: its packets come from another address from now on.
+    pub fn rebind(&mut self, who: Who, address: SocketAddr) {
+        let client = self.on(who);
+        client.address = address;
+        client.flows().unwrap().rebind(address);
+    }
+
     /// One more program on the machine of `who`.
     pub fn client_beside(&mut self, who: Who) -> Who {
         let Who::Client(n) = who else {
@@ -242,6 +279,7 @@ impl World {
         // Voices of clients come after those of the first phones.
         let client = Client::new(n + 4, address, tcp, self.now, self.rng.fork());
         self.clients.push(client);
+        self.add_flow_paths();
         self.gateway.accept(self.now, address, tcp, &mut self.tcps);
         Who::Client(n)
     }
@@ -484,6 +522,9 @@ impl World {
                 at = base::earliest(at, path.poll_timeout());
             }
         }
+        for path in self.flow_paths.iter_mut().flatten() {
+            at = base::earliest(at, path.poll_timeout());
+        }
         for tcp in &self.tcps {
             at = base::earliest(at, base::earliest(tcp.up.poll_timeout(), tcp.down.poll_timeout()));
         }
@@ -506,6 +547,17 @@ impl World {
             }
             if self.phones[n].poll_timeout().is_some_and(|at| at <= now) {
                 self.phones[n].timeout(now);
+            }
+        }
+        for (client, [up, down]) in self.clients.iter_mut().zip(&mut self.flow_paths) {
+            while let Some(datagram) = up.poll(now) {
+                self.gateway.datagram(now, &datagram, &mut self.tcps);
+            }
+            while let Some(datagram) = down.poll(now) {
+                // What goes to an address that the client has left is lost.
+                if datagram.to == client.address {
+                    client.datagram(now, &datagram);
+                }
             }
         }
         for tcp in &mut self.tcps {
@@ -538,7 +590,25 @@ impl World {
                 path.send(now, datagram);
             }
         }
+        for (client, [up, _]) in self.clients.iter_mut().zip(&mut self.flow_paths) {
+            if let Some(flows) = client.flows() {
+                flows
+                    .outgoing
+                    .drain(..)
+                    .for_each(|datagram| up.send(now, datagram));
+            }
+        }
         for datagram in self.gateway.sent.drain(..) {
+            if datagram.from.port() == PORT {
+                let to = self
+                    .clients
+                    .iter()
+                    .position(|c| c.address.ip() == datagram.to.ip());
+                if let Some(n) = to {
+                    self.flow_paths[n][1].send(now, datagram);
+                }
+                continue;
+            }
             let to = self.phones.iter().position(|p| p.sip.ip() == datagram.to.ip());
             let Some(n) = to else { continue };
             let path = if datagram.to.port() == 5060 {

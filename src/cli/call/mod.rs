@@ -2,6 +2,7 @@
 //! what comes back, and tells how good it was.
 
 mod api;
+mod line;
 mod marks;
 mod report;
 mod script;
@@ -109,7 +110,7 @@ impl Call {
     pub(super) fn run(&self) -> Result<(), String> {
         let url = rtmp::url::Url::parse(&self.url).map_err(|e| format!("{}: {e}", self.url))?;
         let tls = match url.scheme {
-            Scheme::Rtmp => None,
+            Scheme::Rtmp | Scheme::Rtmfp => None,
             Scheme::Rtmps => {
                 let trust = if self.insecure {
                     Trust::Anybody
@@ -119,7 +120,10 @@ impl Call {
                 Some(TlsConnector::new(trust, None).map_err(|e| e.to_string())?)
             }
             Scheme::Rtmpt => {
-                return Err(format!("{}: only rtmp:// and rtmps:// are spoken", self.url));
+                return Err(format!(
+                    "{}: only rtmp://, rtmps:// and rtmfp:// are spoken",
+                    self.url
+                ));
             }
         };
         let audio = self.play.as_deref().map(wav::read).transpose()?;

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::{Rng, Time};
-use rtmp::client::{ClientConfig, ConnectRequest, Connection, Event, PublishKind};
-use rtmp::url::Url;
+use rtmp::client::{ConnectRequest, Event, PublishKind};
+use rtmp::url::{Scheme, Url};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::api::Dial;
+use super::line::Line;
 use super::report::CallReport;
 use super::script::{Heard, Pace, Script};
 use super::sink::{self, Sink};
@@ -24,8 +25,6 @@ use crate::net::{Clock, TlsConnector, Wire};
 
 /// The longest a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
-/// Bytes handed to the socket at a time.
-const BUDGET: usize = 4_096;
 /// After a stream's end, how long its status may take.
 const AFTER_EOF: Duration = Duration::from_millis(200);
 /// The longest the last words may take.
@@ -136,8 +135,8 @@ impl Call {
             ..CallReport::default()
         };
         let end = match self.connect().await {
-            Ok(wire) => {
-                let mut live = Live::new(&self, wire, &mut sink, began);
+            Ok(line) => {
+                let mut live = Live::new(&self, line, &mut sink, began);
                 let end = live.talk().await?;
                 live.farewell().await;
                 report.setup = live.setup;
@@ -171,7 +170,11 @@ impl Call {
         Ok(report)
     }
 
-    async fn connect(&self) -> Result<Wire, String> {
+    async fn connect(&self) -> Result<Line, String> {
+        let request = self.plan.request();
+        if self.plan.url.scheme == Scheme::Rtmfp {
+            return Line::rtmfp(&self.plan.url, self.clock, &request, CONNECT).await;
+        }
         let Url { host, port, .. } = &self.plan.url;
         let at = format!("{host} port {port}");
         let connect = async {
@@ -192,7 +195,7 @@ impl Call {
             }
         };
         match tokio::time::timeout(CONNECT, connect).await {
-            Ok(result) => result,
+            Ok(wire) => Ok(Line::stream(wire?, self.rng.clone(), self.clock, &request)),
             Err(_) => Err(format!("{at}: no connection within {} s", CONNECT.as_secs())),
         }
     }
@@ -201,14 +204,8 @@ impl Call {
 /// A connection in use.
 struct Live<'a> {
     call: &'a Call,
-    wire: Wire,
-    client: Connection,
+    line: Line,
     sink: &'a mut Sink,
-    /// Bytes for the socket; the client is asked for more when it is empty, so that late audio waits there,
-    /// where it can be dropped.
-    out: Vec<u8>,
-    /// The socket would not take all.
-    blocked: bool,
     script: Script,
     pace: Option<Pace>,
     /// What the application says and understands.
@@ -230,16 +227,11 @@ struct Live<'a> {
 }
 
 impl<'a> Live<'a> {
-    fn new(call: &'a Call, wire: Wire, sink: &'a mut Sink, began: Time) -> Live<'a> {
-        let mut client = Connection::new(ClientConfig::default(), call.rng.clone(), call.clock.now());
-        client.connect(&call.plan.request());
+    fn new(call: &'a Call, line: Line, sink: &'a mut Sink, began: Time) -> Live<'a> {
         Live {
             call,
-            wire,
-            client,
+            line,
             sink,
-            out: Vec::new(),
-            blocked: false,
             script: Script::new(call.first_mark),
             pace: None,
             phone: call.plan.dial.client(),
@@ -269,70 +261,30 @@ impl<'a> Live<'a> {
             if self.over.is_some_and(|at| now >= at + AFTER_EOF) {
                 return Ok(Some(End::Said("hung up".to_owned())));
             }
-            self.client.handle_timeout(now);
+            self.line.handle_timeout(now);
             if let Some(end) = self.events(now)? {
                 return Ok(Some(end));
             }
-            if let Err(e) = self.flush(now) {
+            if let Err(e) = self.line.flush(now) {
                 return Ok(Some(End::Broke(format!("the connection was lost: {e}"))));
             }
             let due = [
-                self.client.poll_timeout(),
+                self.line.poll_timeout(),
                 self.pace.map(|p| p.due()),
                 last,
                 self.over.map(|at| at + AFTER_EOF),
             ];
             let due = due.into_iter().fold(None, base::earliest);
-            let (more, stream) = (self.wire.has_more(), self.wire.stream().clone());
             tokio::select! {
                 biased;
-                ready = readable(&stream, more) => if let Err(e) = ready.and_then(|()| self.read()) {
+                ready = self.line.ready() => if let Err(e) = ready {
                     // What came before the end may say why.
                     let end = self.events(clock.now())?;
                     return Ok(Some(end.unwrap_or(End::Broke(format!("the connection was lost: {e}")))));
                 },
-                _ = stream.writable(), if self.blocked => {}
                 () = clock.sleep_until(due) => {}
                 _ = self.stop.changed() => {}
             }
-        }
-    }
-
-    /// Takes what the socket has, up to a bound, so that reading does not keep frames from leaving.
-    fn read(&mut self) -> io::Result<()> {
-        let mut buffer = [0; 16 * 1024];
-        match self.wire.try_read(&mut buffer) {
-            Ok(0) => Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "closed by the gateway",
-            )),
-            Ok(n) => {
-                self.client
-                    .handle_input(self.call.clock.now(), buffer.get(..n).unwrap_or_default());
-                Ok(())
-            }
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(e) => Err(e),
-        }
-    }
-
-    fn flush(&mut self, now: Time) -> io::Result<()> {
-        self.blocked = false;
-        let result = loop {
-            if self.out.is_empty() && self.client.poll_transmit(now, &mut self.out, BUDGET) == 0 {
-                break self.wire.try_flush();
-            }
-            match self.wire.try_write(&self.out) {
-                Ok(n) => drop(self.out.drain(..n)),
-                Err(e) => break Err(e),
-            }
-        };
-        match result {
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                self.blocked = true;
-                Ok(())
-            }
-            other => other,
         }
     }
 
@@ -350,10 +302,7 @@ impl<'a> Live<'a> {
                 return false;
             };
             let timestamp = pace.take();
-            if self
-                .client
-                .send_audio(now, stream, timestamp, &[&frame.tag], false)
-            {
+            if self.line.send_audio(now, stream, timestamp, &frame.tag) {
                 self.sent += 1;
                 if let Some((n, within)) = frame.mark {
                     self.sink.listener.sent(n, now + within);
@@ -377,7 +326,7 @@ impl<'a> Live<'a> {
     /// Acts on what the gateway says.
     fn events(&mut self, now: Time) -> Result<Option<End>, String> {
         loop {
-            let event = match self.client.poll_event() {
+            let event = match self.line.poll_event() {
                 Ok(Some(event)) => event,
                 Ok(None) => return Ok(None),
                 Err(e) => return Ok(Some(End::Broke(e.to_string()))),
@@ -398,7 +347,7 @@ impl<'a> Live<'a> {
                     }
                 }
                 Event::StreamCreated { txn, stream } if self.receive == Some(txn) => {
-                    self.client.call(stream, "receiveAudio", &[true.into()]);
+                    self.line.call(stream, "receiveAudio", &[true.into()]);
                 }
                 Event::PublishStarted { stream } => {
                     self.publishing = Some(stream);
@@ -449,15 +398,15 @@ impl<'a> Live<'a> {
             let mut more = Vec::new();
             match deed {
                 Deed::Call { name, args } => {
-                    self.client.call(0, name, &args);
+                    self.line.call(0, name, &args);
                 }
                 Deed::Open {
                     publish,
                     play,
                     receive,
                 } => {
-                    self.client.publish(&publish, PublishKind::Live);
-                    let txn = self.client.play(&play);
+                    self.line.publish(&publish, PublishKind::Live);
+                    let txn = self.line.play(&play);
                     self.receive = receive.then_some(txn);
                 }
                 Deed::Close => {
@@ -465,7 +414,7 @@ impl<'a> Live<'a> {
                         .into_iter()
                         .flatten()
                     {
-                        self.client.delete_stream(stream);
+                        self.line.delete_stream(stream);
                     }
                 }
                 Deed::Tell(Told::Ready) if self.asked.is_none() => {
@@ -497,26 +446,19 @@ impl<'a> Live<'a> {
         let mut deeds = Vec::new();
         self.phone.hang_up(&mut deeds);
         self.carry_out(clock.now(), deeds);
-        self.client.close(clock.now());
-        while clock.now() < last && self.flush(clock.now()).is_ok() && !self.client.is_finished() {
-            let due = base::earliest(self.client.poll_timeout(), Some(last));
-            let (more, stream) = (self.wire.has_more(), self.wire.stream().clone());
+        self.line.close(clock.now());
+        while clock.now() < last && self.line.flush(clock.now()).is_ok() && !self.line.is_finished() {
+            let due = base::earliest(self.line.poll_timeout(), Some(last));
             tokio::select! {
-                ready = readable(&stream, more) => if ready.and_then(|()| self.read()).is_err() {
+                ready = self.line.ready() => if ready.is_err() {
                     return;
                 },
-                _ = stream.writable(), if self.blocked => {}
                 () = clock.sleep_until(due) => {}
             }
-            self.client.handle_timeout(clock.now());
-            while let Ok(Some(_)) = self.client.poll_event() {}
+            self.line.handle_timeout(clock.now());
+            while let Ok(Some(_)) = self.line.poll_event() {}
         }
     }
-}
-
-/// Waits until there is something to read: at once when `more` is there already.
-async fn readable(stream: &TcpStream, more: bool) -> io::Result<()> {
-    if more { Ok(()) } else { stream.readable().await }
 }
 
 /// The description says most: the gateway puts the SIP status there.

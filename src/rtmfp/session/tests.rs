@@ -37,6 +37,9 @@ fn turned(keys: SessionKeys) -> SessionKeys {
     }
 }
 
+/// Messages with the number of their first fragment.
+type Numbered = Vec<(u64, Vec<u8>)>;
+
 /// One end of a recorded session; it takes the packets of the other.
 struct Replay {
     session: Session,
@@ -141,7 +144,7 @@ fn recorded_sessions_are_taken_in_as_their_peers_did() {
                 acked += end.acks(now + Duration::from_millis(1)).len();
             }
         }
-        let mut wanted: BTreeMap<(String, u64), Vec<(u64, Vec<u8>)>> = BTreeMap::new();
+        let mut wanted: BTreeMap<(String, u64), Numbered> = BTreeMap::new();
         for line in fs::read_to_string(path.join("messages.txt")).unwrap().lines() {
             let fields: Vec<&str> = line.split(' ').collect();
             let key = (fields[1].to_owned(), fields[2].parse().unwrap());

@@ -150,7 +150,7 @@ impl World {
                 return;
             };
             match event {
-                ServerEvent::Connect(_) => server.session().accept_connect(Vec::new()),
+                ServerEvent::Connect(_) => server.session().accept_connect(),
                 ServerEvent::Publish { stream, .. } => server.session().accept_publish(stream),
                 ServerEvent::Play { stream, .. } => server.session().accept_play(stream),
                 ServerEvent::Audio { timestamp, .. } => self.heard[1].push((self.now, timestamp)),

@@ -128,7 +128,7 @@ fuzz_target!(|bytes: &[u8]| {
             });
             while let Ok(Some(event)) = connection.poll_event() {
                 match event {
-                    RtmpEvent::Connect(_) => connection.session().accept_connect(Vec::new()),
+                    RtmpEvent::Connect(_) => connection.session().accept_connect(),
                     RtmpEvent::Publish { stream, .. } => connection.session().accept_publish(stream),
                     RtmpEvent::Play { stream, .. } => {
                         connection.session().accept_play(stream);

@@ -397,6 +397,7 @@ class Gateway(Process):
         hosts = ["127.0.0.1"] + (["[::1]"] if ipv6 else [])
         tables = {
             "rtmp": {"listen": ["%s:%d" % (host, self.rtmp) for host in hosts], "access": "open"},
+            "rtmfp": {"listen": ["%s:%d" % (host, self.rtmp) for host in hosts]},
             "sip": {"udp": ["%s:%d" % (host, self.sip) for host in hosts],
                     "tcp": ["%s:%d" % (host, self.sip) for host in hosts], "domain": DOMAIN},
             "media": {"rtp_ports": "%d-%d" % (first, first + 99)},

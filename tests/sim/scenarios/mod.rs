@@ -13,5 +13,6 @@ mod network;
 mod offers;
 mod phones;
 mod rooms;
+mod rtmfp;
 mod stall;
 mod streams;
