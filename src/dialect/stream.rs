@@ -143,8 +143,21 @@ mod tests {
     fn announced_codecs_follow_the_mask() {
         assert_eq!(
             announced(&connect("call", "", "", 4071.0)),
-            [CodecId::SpeexWb, CodecId::Pcmu, CodecId::Pcma]
+            [
+                CodecId::SpeexWb,
+                CodecId::Pcmu,
+                CodecId::Pcma,
+                CodecId::Aac,
+                CodecId::Mp3
+            ]
         );
-        assert_eq!(announced(&connect("call", "", "", 3191.0)), [CodecId::SpeexWb]);
+        assert_eq!(
+            announced(&connect("call", "", "", 2048.0 + 4.0)),
+            [CodecId::SpeexWb, CodecId::Mp3]
+        );
+        assert_eq!(
+            announced(&connect("live", "", "", 0.0)),
+            [CodecId::SpeexWb, CodecId::Aac, CodecId::Mp3]
+        );
     }
 }

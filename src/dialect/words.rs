@@ -40,8 +40,11 @@ pub(super) fn is_aor(text: &str) -> bool {
 }
 
 /// The codecs a client says it decodes: the `audioCodecs` mask of `connect` (RTMP 1.0 §7.2.1.1). Speex is
-/// taken as given, as every player since Flash 10 has it.
+/// taken as given, as every player since Flash 10 has it. Of a client that says nothing, a streaming tool, AAC and
+/// MP3 are taken as given too.
 pub(super) fn announced(connect: &Connect) -> Vec<CodecId> {
+    const MP3: u32 = 0x0004;
+    const AAC: u32 = 0x0400;
     const G711_A: u32 = 0x0080;
     const G711_U: u32 = 0x0100;
     let mask = connect
@@ -55,6 +58,12 @@ pub(super) fn announced(connect: &Connect) -> Vec<CodecId> {
     }
     if mask & G711_A != 0 {
         codecs.push(CodecId::Pcma);
+    }
+    if mask == 0 || mask & AAC != 0 {
+        codecs.push(CodecId::Aac);
+    }
+    if mask == 0 || mask & MP3 != 0 {
+        codecs.push(CodecId::Mp3);
     }
     codecs
 }

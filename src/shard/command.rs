@@ -303,10 +303,12 @@ pub enum FrameKind {
         /// How much is missing, in ticks of that clock.
         ticks: u32,
     },
-    /// A whole FLV audio tag body that is relayed as it is (a codec we do not decode).
+    /// A whole FLV audio tag body that is relayed as it is: a codec of streaming tools.
     Tag {
-        /// RTMP timestamp, ms.
-        ms: u32,
+        /// When its first sample was captured, in ms of RTMP.
+        time: MediaTime,
+        /// The codec, if it can be decoded for those who do not take it as it is.
+        codec: Option<CodecId>,
     },
     /// A whole FLV video tag body.
     Video {

@@ -99,7 +99,10 @@ impl MediaLeg {
             FrameKind::Data { .. } => payload.starts_with(b"\x02\x00\x0aonMetaData"),
             // AVC and AAC sequence headers (FLV Annex E.4.2.2, E.4.3.2): packet type 0.
             FrameKind::Video { .. } => matches!(payload, [first, 0, ..] if first & 0x8F == 7),
-            FrameKind::Tag { .. } => matches!(payload, [first, 0, ..] if first >> 4 == 10),
+            // And the sequence start of Enhanced RTMP.
+            FrameKind::Tag { .. } => {
+                matches!(payload, [first, 0, ..] if first >> 4 == 10) || payload.first() == Some(&0x90)
+            }
             _ => false,
         };
         if !is_header {

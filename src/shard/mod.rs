@@ -12,6 +12,7 @@ mod dealer;
 mod driver;
 mod figures;
 mod flows;
+mod flv_audio;
 mod fresh;
 mod inband;
 mod leg;

@@ -13,6 +13,7 @@ use media::{
 };
 
 use super::command::{FrameKind, LegStats, RtpParams, Side};
+use super::flv_audio;
 use super::inband::InBand;
 use super::outbox::Outbox;
 use super::settings::Settings;
@@ -21,6 +22,8 @@ use super::settings::Settings;
 const PACKET: usize = 2_048;
 /// Room for a compound RTCP packet.
 const REPORT: usize = 512;
+/// Longest configuration of a codec that is kept.
+const HEADER: usize = 256;
 /// How long a digit that came without its length is sounded, ms.
 const DIGIT_MS: u32 = 160;
 
@@ -43,6 +46,10 @@ pub(super) struct RtpLeg {
     rtcp: RtcpSession,
     dtmf_out: DtmfSender,
     feed: Feed,
+    /// The configuration of the source's codec, for a pipe that is made after it came.
+    header: Vec<u8>,
+    /// What a message holds for a decoder.
+    sound: Vec<u8>,
     /// The next packet begins a talk spurt (RFC 3551 §4.1).
     marker: bool,
     /// Frames that wait for their packet to be full, when the peer asked for more than 20 ms in each.
@@ -99,6 +106,8 @@ impl RtpLeg {
             rtcp: RtcpSession::new(rng.fork(), &cname, 8_000),
             dtmf_out: DtmfSender::new(8_000),
             feed: Feed::Silent,
+            header: Vec::new(),
+            sound: Vec::new(),
             marker: true,
             packet: Vec::with_capacity(PACKET),
             packet_frames: 0,
@@ -158,6 +167,7 @@ impl RtpLeg {
 
     /// Another source will be heard.
     pub(super) fn new_source(&mut self, _now: Time) {
+        self.header.clear();
         self.set_feed(Feed::Silent);
         self.marker = true;
     }
@@ -325,6 +335,26 @@ impl RtpLeg {
 
     /// Gives a frame of a source to this sink.
     pub(super) fn feed(&mut self, now: Time, kind: FrameKind, payload: &[u8], outbox: &mut Outbox) {
+        if let FrameKind::Tag { time, codec } = kind {
+            let Some(codec) = codec else { return };
+            let mut sound = std::mem::take(&mut self.sound);
+            flv_audio::payload(payload, &mut sound);
+            if flv_audio::is_header(codec, &sound) && sound.len() <= HEADER {
+                // Kept also while nobody hears it: it comes but once.
+                self.header.clear();
+                self.header.extend_from_slice(&sound);
+            }
+            if !sound.is_empty() {
+                let kind = FrameKind::Audio {
+                    codec,
+                    time,
+                    bursty: true,
+                };
+                self.feed(now, kind, &sound, outbox);
+            }
+            self.sound = sound;
+            return;
+        }
         let Some(params) = &self.params else { return };
         if !params.sending {
             return;
@@ -342,7 +372,13 @@ impl RtpLeg {
                         ..self.settings.pipe
                     };
                     match Pipe::plan(codec, to, &options) {
-                        Ok(pipe) => self.set_feed(Feed::Paced(Box::new(Playout::new(pipe)))),
+                        Ok(pipe) => {
+                            let mut playout = Playout::new(pipe);
+                            if flv_audio::is_header(codec, &self.header) {
+                                let _counted = playout.push(now, time, &self.header);
+                            }
+                            self.set_feed(Feed::Paced(Box::new(playout)));
+                        }
                         Err(error) => {
                             tracing::error!(leg = %self.leg, %error, "no way to transcode");
                             return;
