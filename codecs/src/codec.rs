@@ -61,6 +61,13 @@ pub trait Decoder: Send {
     /// [`Error::OutputTooSmall`] when `out` cannot hold one frame.
     fn decode(&mut self, payload: &[u8], out: &mut [i16]) -> Result<usize, Error>;
 
+    /// Decodes what needs no memory of what came before ([`crate::Framing::Samples`]) without remembering it, and returns
+    /// the samples written; 0 for other codecs.
+    fn look(&self, payload: &[u8], out: &mut [i16]) -> usize {
+        let _needs_memory = (payload, out);
+        0
+    }
+
     /// Fills in for one lost frame of 20 ms and returns the samples written: fewer only if `out` is shorter.
     fn conceal(&mut self, out: &mut [i16]) -> usize;
 

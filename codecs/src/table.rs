@@ -45,7 +45,8 @@ pub enum Framing {
     Samples,
     /// A Speex bit stream: [`crate::speex::split`].
     Speex,
-    /// Not at all here: a payload depends on those before it, or is one unit.
+    /// Not at all here: a payload depends on those before it, or is one unit. It passes whole, and
+    /// [`Codec::payload_ticks`] tells how long it is.
     Opaque,
 }
 
@@ -119,6 +120,24 @@ impl Codec {
             0
         } else {
             (samples as u64 * self.rtp_clock as u64 / rate as u64) as u32
+        }
+    }
+
+    /// How long a payload lasts, in RTP timestamp units, where that can be told without decoding it: not for Speex, and
+    /// not for what is no payload of this codec.
+    #[must_use]
+    pub fn payload_ticks(&self, payload: &[u8]) -> Option<u32> {
+        let blocks = |bytes: usize, ticks: usize| {
+            let whole = !payload.is_empty() && payload.len().is_multiple_of(bytes);
+            whole.then(|| (payload.len() / bytes * ticks) as u32)
+        };
+        match (self.id, self.framing) {
+            (CodecId::Opus, _) => crate::opus::ticks(payload),
+            // Eight bits for two samples, and half of the clock that would be theirs.
+            (CodecId::G722, _) => blocks(1, 1),
+            (_, Framing::Opaque) => blocks(crate::nelly::BLOCK_BYTES, crate::nelly::BLOCK_SAMPLES),
+            (_, Framing::Samples) => blocks(self.max_frame_bytes / self.frame(), 1),
+            (_, Framing::Speex) => None,
         }
     }
 }
@@ -417,6 +436,24 @@ mod tests {
             );
         }
         assert_eq!(by_flv_tag(0x1f), None);
+    }
+
+    #[test]
+    fn payloads_tell_their_length() {
+        for row in TABLE {
+            let ticks = row.rtp_ticks(row.frame(), row.sample_rate);
+            let told = row.payload_ticks(row.silence);
+            assert_eq!(
+                told,
+                (row.framing != Framing::Speex).then_some(ticks),
+                "{}",
+                row.label
+            );
+            assert_eq!(row.payload_ticks(&[]), None);
+        }
+        assert_eq!(codec(CodecId::Nelly16).payload_ticks(&[0; 65]), None);
+        assert_eq!(codec(CodecId::Nelly16).payload_ticks(&[0; 128]), Some(512));
+        assert_eq!(codec(CodecId::L16_8).payload_ticks(&[0; 3]), None);
     }
 
     #[test]

@@ -41,6 +41,9 @@ pub(super) enum Kind {
     Member(LegId),
     /// A room's mixer; absent while it has its turn.
     Room(Option<Box<Room>>),
+    /// Work that a test does on each turn and for each frame.
+    #[cfg(test)]
+    Probe(Box<dyn FnMut()>),
 }
 
 /// A published stream.

@@ -16,7 +16,7 @@ use super::fresh::Freshness;
 use super::settings::Settings;
 
 /// Largest FLV audio message we make.
-const MESSAGE: usize = 4_096;
+const MESSAGE: usize = 2_048;
 
 /// The media half of a played stream.
 pub(super) struct PlayLeg {
@@ -205,7 +205,9 @@ impl PlayLeg {
     fn drain_pipe(&mut self, now: Time, conn: &mut Conn) {
         let mut message = [0u8; MESSAGE];
         while let Some(pipe) = &mut self.pipe {
-            let silent = pipe.is_silent_front();
+            let length = MediaTime::new(u64::from(pipe.frame_ticks()), pipe.clock()).as_duration();
+            // Looked for only when something may be left out.
+            let silent = (self.backlog.is_long(length) || conn.minds_silence()) && pipe.is_silent_front();
             let Some(tag) = codecs::codec(pipe.to()).flv_tag() else {
                 return;
             };
