@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use base::{Redacted, Rng, ShardId};
 use rtmfp::profile::random::Random;
+use sip::Transport;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -17,7 +18,7 @@ use tokio::task::JoinSet;
 use crate::admin::LogControl;
 use crate::config::Config;
 use crate::exchange::driver::{self as exchange_driver, Request};
-use crate::exchange::{Exchange, SipSockets, settings};
+use crate::exchange::{Exchange, Origins, SipSockets, settings};
 use crate::net::{
     self, BindError, Clock, Gate, Parcel, Resolver, RtpPorts, Signals, TlsAcceptor, TlsConnector, TlsError,
     TlsFiles, Trust,
@@ -79,6 +80,10 @@ pub struct Listening {
     pub sip_tcp: Vec<SocketAddr>,
     /// SIP over TLS.
     pub sip_tls: Vec<SocketAddr>,
+    /// SIP over WebSocket.
+    pub sip_ws: Vec<SocketAddr>,
+    /// SIP over WebSocket over TLS.
+    pub sip_wss: Vec<SocketAddr>,
     /// The console.
     pub console: Vec<SocketAddr>,
 }
@@ -132,10 +137,15 @@ impl Sockets {
         let mut rtmp = listeners(&config.rtmp.listen, "rtmp.listen")?;
         let plain = rtmp.len();
         let mut sip = listeners(&config.sip.tcp, "sip.tcp")?;
-        let sip_plain = sip.len();
+        let mut spoken = vec![Transport::Tcp; sip.len()];
+        sip.extend(listeners(&config.sip.websocket, "sip.websocket")?);
+        spoken.resize(sip.len(), Transport::Ws);
         if tls.is_some() {
             rtmp.extend(listeners(&config.rtmp.tls, "rtmp.tls")?);
             sip.extend(listeners(&config.sip.tls, "sip.tls")?);
+            spoken.resize(sip.len(), Transport::Tls);
+            sip.extend(listeners(&config.sip.websocket_tls, "sip.websocket_tls")?);
+            spoken.resize(sip.len(), Transport::Wss);
         }
         let sip_udp = config.sip.udp.iter().map(|a| net::udp(*a, "sip.udp"));
         Ok(Sockets {
@@ -157,7 +167,8 @@ impl Sockets {
             sip: SipSockets {
                 udp: sip_udp.collect::<Result<_, BindError>>()?,
                 gate: gate(sip),
-                plain: sip_plain,
+                spoken,
+                origins: Origins::new(&config.sip.websocket_origins),
                 acceptor: tls_files(config).map(TlsAcceptor::new).transpose()?,
                 connector: connector(config)?,
             },
@@ -168,7 +179,6 @@ impl Sockets {
     pub fn listening(&self) -> Listening {
         let mut rtmp = self.rtmp.gate.local_addresses();
         let rtmp_tls = rtmp.split_off(self.rtmp.plain.min(rtmp.len()));
-        let (sip_tcp, sip_tls) = self.sip.gate_addresses();
         Listening {
             rtmp,
             rtmp_tls,
@@ -180,8 +190,10 @@ impl Sockets {
                 .filter_map(|sockets| sockets.first()?.local_addr().ok())
                 .collect(),
             sip_udp: self.sip.udp.iter().filter_map(|s| s.local_addr().ok()).collect(),
-            sip_tcp,
-            sip_tls,
+            sip_tcp: self.sip.addresses(Transport::Tcp),
+            sip_tls: self.sip.addresses(Transport::Tls),
+            sip_ws: self.sip.addresses(Transport::Ws),
+            sip_wss: self.sip.addresses(Transport::Wss),
             console: Vec::new(),
         }
     }
@@ -198,6 +210,8 @@ impl Sockets {
             ("SIP on UDP", &listening.sip_udp),
             ("SIP on TCP", &listening.sip_tcp),
             ("SIP on TLS", &listening.sip_tls),
+            ("SIP on WebSocket", &listening.sip_ws),
+            ("SIP on WebSocket over TLS", &listening.sip_wss),
         ] {
             for address in addresses {
                 tracing::info!(%address, "{what}");

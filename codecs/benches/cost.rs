@@ -35,7 +35,7 @@ fn voice(rate: u32) -> Vec<i16> {
 
 fn main() {
     println!("| codec | encode | decode | conceal |\n|---|---|---|---|");
-    for row in TABLE {
+    for row in TABLE.iter().filter(|row| row.encodes) {
         let mut encoder = encoder(row.id, &EncoderOptions::default()).unwrap();
         let mut decoder = decoder(row.id, 0).unwrap();
         let n = encoder.frame_samples();

@@ -1,6 +1,6 @@
 //! The two traits every codec implements, and their constructors.
 
-use crate::{CodecId, Error, codec, g711, g722, l16, nelly, opus, speex};
+use crate::{CodecId, Error, aac, codec, g711, g722, l16, mp3, nelly, opus, speex};
 
 /// What an encoder is asked for. Values out of range are clamped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,18 +48,25 @@ pub trait Encoder: Send {
     fn reset(&mut self);
 }
 
-/// Turns payloads into PCM. Decoding and concealing never allocate.
+/// Turns payloads into PCM. Decoding and concealing never allocate, unless the stream changes its sampling rate.
 pub trait Decoder: Send {
     /// Rate of the PCM it gives, Hz. May differ from the rate asked for: the caller resamples.
     fn sample_rate(&self) -> u32;
 
-    /// Decodes one whole payload (any number of frames) and returns the samples written. Stops when `out` has no
-    /// room for a further frame.
+    /// Decodes one whole payload (any number of frames) and returns the samples written: 0 for a payload without sound
+    /// (a configuration of AAC). Stops when `out` has no room for a further frame.
     ///
     /// # Errors
     /// [`Error::Truncated`] or [`Error::Malformed`] when not one frame could be decoded (the caller conceals),
     /// [`Error::OutputTooSmall`] when `out` cannot hold one frame.
     fn decode(&mut self, payload: &[u8], out: &mut [i16]) -> Result<usize, Error>;
+
+    /// Decodes what needs no memory of what came before ([`crate::Framing::Samples`]) without remembering it, and returns
+    /// the samples written; 0 for other codecs.
+    fn look(&self, payload: &[u8], out: &mut [i16]) -> usize {
+        let _needs_memory = (payload, out);
+        0
+    }
 
     /// Fills in for one lost frame of 20 ms and returns the samples written: fewer only if `out` is shorter.
     fn conceal(&mut self, out: &mut [i16]) -> usize;
@@ -74,7 +81,7 @@ pub trait Decoder: Send {
 /// its rates.
 ///
 /// # Errors
-/// [`Error::Library`] when the C library has no memory.
+/// [`Error::Library`] when the C library has no memory, [`Error::NoEncoder`] for a codec that is only decoded.
 pub fn encoder(id: CodecId, options: &EncoderOptions) -> Result<Box<dyn Encoder>, Error> {
     Ok(match id {
         CodecId::Pcmu => Box::new(g711::Encoder::new(g711::Law::Mu)),
@@ -94,13 +101,14 @@ pub fn encoder(id: CodecId, options: &EncoderOptions) -> Result<Box<dyn Encoder>
         | CodecId::Nelly44 => Box::new(nelly::Encoder::new(codec(id).sample_rate)),
         CodecId::G722 => Box::new(g722::Encoder::default()),
         CodecId::Opus => Box::new(opus::Encoder::new(options)?),
+        CodecId::Aac | CodecId::Mp3 => return Err(Error::NoEncoder(codec(id).label)),
     })
 }
 
 /// Makes a decoder that gives PCM at `sample_rate` Hz if the codec can, else at its own rate (0 = its own).
 ///
 /// Speex wideband asked for at 8,000 Hz reads only the narrowband layer, at half the cost and without a resampler. Opus
-/// decodes to 8, 12, 16, 24 or 48 kHz.
+/// decodes to 8, 12, 16, 24 or 48 kHz, AAC and MP3 to any rate from 8 to 48 kHz.
 ///
 /// # Errors
 /// [`Error::Library`] when the C library has no memory.
@@ -121,5 +129,7 @@ pub fn decoder(id: CodecId, sample_rate: u32) -> Result<Box<dyn Decoder>, Error>
         | CodecId::Nelly44 => Box::new(nelly::Decoder::new(codec(id).sample_rate)),
         CodecId::G722 => Box::new(g722::Decoder::default()),
         CodecId::Opus => Box::new(opus::Decoder::new(sample_rate)?),
+        CodecId::Aac => Box::new(aac::Decoder::new(sample_rate)),
+        CodecId::Mp3 => Box::new(mp3::Decoder::new(sample_rate)),
     })
 }

@@ -40,6 +40,9 @@ pub enum Error {
         /// Output rate, Hz.
         to: u32,
     },
+    /// The codec is only decoded.
+    #[error("there is no encoder of {0}")]
+    NoEncoder(&'static str),
     /// The library could not set up its state (out of memory).
     #[error("{0} could not create its state")]
     Library(&'static str),

@@ -182,17 +182,20 @@ impl crate::Decoder for Decoder {
                 got: 0,
             });
         }
-        let n = payload.len().min(out.len());
+        let n = self.look(payload, out);
+        self.concealer.good(&mut out[..n]);
+        Ok(n)
+    }
+
+    fn look(&self, payload: &[u8], out: &mut [i16]) -> usize {
         let table = match self.law {
             Law::Mu => &MU_TO_LINEAR,
             Law::A => &A_TO_LINEAR,
         };
-        let out = &mut out[..n];
         for (sample, code) in out.iter_mut().zip(payload) {
             *sample = table[usize::from(*code)];
         }
-        self.concealer.good(out);
-        Ok(n)
+        payload.len().min(out.len())
     }
 
     fn conceal(&mut self, out: &mut [i16]) -> usize {

@@ -79,13 +79,16 @@ impl crate::Decoder for Decoder {
                 got: 0,
             });
         }
-        let n = samples.min(out.len());
-        let out = &mut out[..n];
+        let n = self.look(payload, out);
+        self.concealer.good(&mut out[..n]);
+        Ok(n)
+    }
+
+    fn look(&self, payload: &[u8], out: &mut [i16]) -> usize {
         for (sample, bytes) in out.iter_mut().zip(payload.chunks_exact(2)) {
             *sample = i16::from_be_bytes([bytes[0], bytes[1]]);
         }
-        self.concealer.good(out);
-        Ok(n)
+        (payload.len() / 2).min(out.len())
     }
 
     fn conceal(&mut self, out: &mut [i16]) -> usize {

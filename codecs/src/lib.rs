@@ -6,8 +6,10 @@
 mod codec;
 mod error;
 mod ffi;
+mod streamed;
 mod table;
 
+pub mod aac;
 pub mod conceal;
 pub mod dtmf;
 pub mod g711;
@@ -15,6 +17,7 @@ pub mod g722;
 pub mod l16;
 pub mod level;
 pub mod mix;
+pub mod mp3;
 pub mod nelly;
 pub mod opus;
 pub mod reframe;

@@ -10,6 +10,25 @@ pub(crate) const SILENCE: [u8; 3] = [0xf8, 0xff, 0xfe];
 /// The largest frame (RFC 6716 §3.2.1), with its table of contents.
 pub(crate) const MAX_FRAME_BYTES: usize = 1_276;
 
+/// How long a payload lasts, in ticks of 48 kHz, by its table of contents (RFC 6716 §3.1, §3.2): 2.5 to 120 ms; `None`
+/// when it has none.
+pub(crate) fn ticks(payload: &[u8]) -> Option<u32> {
+    let &toc = payload.first()?;
+    let frame = match (toc >> 3, u32::from(toc >> 3 & 3)) {
+        // SILK: 10, 20, 40, 60 ms. Hybrid: 10, 20 ms. CELT: 2.5, 5, 10, 20 ms.
+        (0..=11, 3) => 2_880,
+        (0..=11, step) => 480 << step,
+        (12..=15, step) => 480 << (step & 1),
+        (_, step) => 120 << step,
+    };
+    let frames = match toc & 3 {
+        0 => 1,
+        1 | 2 => 2,
+        _ => u32::from(payload.get(1)? & 0x3f),
+    };
+    Some(frame * frames).filter(|ticks| (1..=5_760).contains(ticks))
+}
+
 /// The rate of Opus nearest to what is asked for from above; 48 kHz for 0.
 fn rate(asked: u32) -> (SampleRate, u32) {
     match asked {
@@ -147,6 +166,28 @@ mod tests {
     use super::*;
     use crate::tone::{Tone, measure};
     use crate::{Decoder as _, Encoder as _};
+
+    #[test]
+    fn the_table_of_contents_tells_the_length() {
+        for (payload, ms) in [
+            (&[0x00u8, 1][..], 10.0),
+            (&[0x08, 1], 20.0),
+            (&[0x10], 40.0),
+            (&[0x18], 60.0),
+            (&[0x60], 10.0),
+            (&[0x68], 20.0),
+            (&[0x80], 2.5),
+            (&[0xf8, 0xff], 20.0),
+            (&[0xf9, 1], 40.0),
+            (&[0xfb, 3], 60.0),
+            (&[0xfb, 0x46], 120.0),
+        ] {
+            assert_eq!(super::ticks(payload), Some((ms * 48.0) as u32), "{payload:x?}");
+        }
+        for payload in [&[][..], &[0xfb], &[0xfb, 0], &[0xfb, 7], &[0x1b, 3]] {
+            assert_eq!(super::ticks(payload), None, "{payload:x?}");
+        }
+    }
 
     #[test]
     fn tones_survive_at_every_rate() {

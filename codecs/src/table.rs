@@ -32,6 +32,10 @@ pub enum CodecId {
     G722,
     /// Opus, mono.
     Opus,
+    /// AAC-LC of streaming tools, any rate, mixed to mono. Decoded only.
+    Aac,
+    /// MP3 of streaming tools, any rate, mixed to mono. Decoded only.
+    Mp3,
 }
 
 /// How payloads of a codec may be cut and joined without decoding them.
@@ -41,7 +45,8 @@ pub enum Framing {
     Samples,
     /// A Speex bit stream: [`crate::speex::split`].
     Speex,
-    /// Not at all here: a payload depends on those before it, or is one unit.
+    /// Not at all here: a payload depends on those before it, or is one unit. It passes whole, and
+    /// [`Codec::payload_ticks`] tells how long it is.
     Opaque,
 }
 
@@ -73,7 +78,9 @@ pub struct Codec {
     /// Rate bits of the FLV audio tag (0 = 5.5 kHz or not applicable, 1 = 11, 2 = 22, 3 = 44). They tell codecs of
     /// sound format 6 apart and mean nothing elsewhere.
     pub flv_rate: u8,
-    /// One frame of silence ([`Codec::frame`] long), encoded.
+    /// Whether there is an encoder. Codecs of streaming tools are only understood, never made.
+    pub encodes: bool,
+    /// One frame of silence ([`Codec::frame`] long), encoded; empty where there is no encoder.
     pub silence: &'static [u8],
     /// The largest encoded frame, bytes.
     pub max_frame_bytes: usize,
@@ -115,6 +122,24 @@ impl Codec {
             (samples as u64 * self.rtp_clock as u64 / rate as u64) as u32
         }
     }
+
+    /// How long a payload lasts, in RTP timestamp units, where that can be told without decoding it: not for Speex, and
+    /// not for what is no payload of this codec.
+    #[must_use]
+    pub fn payload_ticks(&self, payload: &[u8]) -> Option<u32> {
+        let blocks = |bytes: usize, ticks: usize| {
+            let whole = !payload.is_empty() && payload.len().is_multiple_of(bytes);
+            whole.then(|| (payload.len() / bytes * ticks) as u32)
+        };
+        match (self.id, self.framing) {
+            (CodecId::Opus, _) => crate::opus::ticks(payload),
+            // Eight bits for two samples, and half of the clock that would be theirs.
+            (CodecId::G722, _) => blocks(1, 1),
+            (_, Framing::Opaque) => blocks(crate::nelly::BLOCK_BYTES, crate::nelly::BLOCK_SAMPLES),
+            (_, Framing::Samples) => blocks(self.max_frame_bytes / self.frame(), 1),
+            (_, Framing::Speex) => None,
+        }
+    }
 }
 
 const ROW: Codec = Codec {
@@ -130,6 +155,7 @@ const ROW: Codec = Codec {
     framing: Framing::Samples,
     flv: None,
     flv_rate: 0,
+    encodes: true,
     silence: &[],
     max_frame_bytes: 0,
     cost_us: (1, 1),
@@ -148,6 +174,19 @@ const fn nelly(rate: u32) -> Codec {
         silence: &crate::nelly::SILENCE,
         max_frame_bytes: crate::nelly::BLOCK_BYTES,
         cost_us: (rate / 2_000, rate / 2_500),
+        ..ROW
+    }
+}
+
+/// A codec of streaming tools: the stream tells its rate, the decoder gives what is asked for up to 48 kHz.
+const fn streamed(frame_samples: usize) -> Codec {
+    Codec {
+        rtp_name: "",
+        rtp_clock: 48_000,
+        sample_rate: 48_000,
+        frame_samples,
+        framing: Framing::Opaque,
+        encodes: false,
         ..ROW
     }
 }
@@ -278,7 +317,24 @@ pub const TABLE: &[Codec] = &[
         fmtp: Some("minptime=10;useinbandfec=1"),
         ..ROW
     },
+    Codec {
+        id: CodecId::Aac,
+        label: "aac",
+        flv: Some(10),
+        cost_us: (0, 30),
+        ..streamed(1_024)
+    },
+    Codec {
+        id: CodecId::Mp3,
+        label: "mp3",
+        flv: Some(2),
+        cost_us: (0, 40),
+        ..streamed(1_152)
+    },
 ];
+
+/// FLV has a sound format of its own for MP3 at 8 kHz.
+const FLV_MP3_8K: u8 = 14;
 
 /// The row of a codec.
 #[must_use]
@@ -311,7 +367,10 @@ pub fn by_static_pt(pt: u8) -> Option<CodecId> {
 /// [`crate::l16::swap`].
 #[must_use]
 pub fn by_flv_tag(tag: u8) -> Option<CodecId> {
-    let (format, rate) = (tag >> 4, tag >> 2 & 3);
+    let (format, rate) = match (tag >> 4, tag >> 2 & 3) {
+        (FLV_MP3_8K, rate) => (2, rate),
+        parts => parts,
+    };
     TABLE
         .iter()
         .find(|c| c.flv == Some(format) && (format != 6 || c.flv_rate == rate))
@@ -333,7 +392,8 @@ mod tests {
                     Some(row.id)
                 );
             }
-            assert!(row.silence.len() <= row.max_frame_bytes && !row.silence.is_empty());
+            assert!(row.silence.len() <= row.max_frame_bytes);
+            assert_eq!(row.silence.is_empty(), !row.encodes, "{}", row.label);
             assert!(TABLE.iter().filter(|o| o.label == row.label).count() == 1);
         }
     }
@@ -365,16 +425,40 @@ mod tests {
             (0x66, CodecId::Nelly11),
             (0x6a, CodecId::Nelly22),
             (0x6e, CodecId::Nelly44),
+            (0xaf, CodecId::Aac),
+            (0x2f, CodecId::Mp3),
+            (0xee, CodecId::Mp3),
         ] {
             assert_eq!(by_flv_tag(tag), Some(id), "{tag:#x}");
-            assert!(tag == 0xb6 || codec(id).flv_tag() == Some(tag), "{tag:#x}");
+            assert!(
+                tag == 0xb6 || !codec(id).encodes || codec(id).flv_tag() == Some(tag),
+                "{tag:#x}"
+            );
         }
-        assert_eq!(by_flv_tag(0x2f), None);
+        assert_eq!(by_flv_tag(0x1f), None);
+    }
+
+    #[test]
+    fn payloads_tell_their_length() {
+        for row in TABLE {
+            let ticks = row.rtp_ticks(row.frame(), row.sample_rate);
+            let told = row.payload_ticks(row.silence);
+            assert_eq!(
+                told,
+                (row.framing != Framing::Speex).then_some(ticks),
+                "{}",
+                row.label
+            );
+            assert_eq!(row.payload_ticks(&[]), None);
+        }
+        assert_eq!(codec(CodecId::Nelly16).payload_ticks(&[0; 65]), None);
+        assert_eq!(codec(CodecId::Nelly16).payload_ticks(&[0; 128]), Some(512));
+        assert_eq!(codec(CodecId::L16_8).payload_ticks(&[0; 3]), None);
     }
 
     #[test]
     fn silence_decodes_to_silence() {
-        for row in TABLE {
+        for row in TABLE.iter().filter(|row| row.encodes) {
             let mut decoder = crate::decoder(row.id, 0).unwrap();
             let mut out = [0i16; 960];
             for _ in 0..10 {

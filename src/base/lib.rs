@@ -8,7 +8,7 @@ mod redacted;
 mod rng;
 mod time;
 
-pub use id::{CallId, ConnId, LegId, SessionId, ShardId};
+pub use id::{CallId, ConnId, IdMap, LegId, SessionId, ShardId};
 pub use reason::{EndReason, Fault};
 pub use redacted::Redacted;
 pub use rng::Rng;

@@ -23,10 +23,13 @@ impl Outcome {
         }
     }
 
-    /// The outcome for a final SIP status received from a far end.
+    /// The outcome for a SIP status received from a far end; one that is no refusal counts as an ordinary end.
     pub fn from_status(status: u16, text: &str) -> Outcome {
         Outcome {
-            reason: EndReason::from_sip_status(status),
+            reason: match status {
+                ..300 => EndReason::HungUp,
+                _ => EndReason::from_sip_status(status),
+            },
             status,
             text: text.to_owned(),
         }

@@ -28,6 +28,14 @@ pub enum Target {
 const LONGEST: usize = 512;
 
 impl Target {
+    /// Whether it is something in the gateway itself, which no other can call.
+    pub fn is_built_in(&self) -> bool {
+        matches!(
+            self,
+            Target::Echo | Target::Tone | Target::Conference(_) | Target::Live(_)
+        )
+    }
+
     /// Reads a target. `None` when it is empty, too long or has control characters.
     ///
     /// Percent-encoding of the carrier (an RTMP stream name, a SIP user part) must have been undone.

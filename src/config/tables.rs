@@ -236,6 +236,16 @@ choice! {
     }
 }
 
+choice! {
+    /// How a SIP party is transferred.
+    TransferBy {
+        /// By REFER.
+        Refer = "refer",
+        /// Within the gateway.
+        Inside = "inside",
+    }
+}
+
 fn some_digest(list: &[Digest]) -> Result<(), String> {
     if list.is_empty() {
         return Err("must name at least one algorithm".to_owned());
@@ -253,6 +263,14 @@ section! {
         /// Where to listen for TLS, once `[tls]` names a certificate. Connections to others (`sips:`,
         /// `;transport=tls`) need none.
         tls: Vec<SocketAddr> = vec![loopback(5061)];
+        /// Where to listen for SIP over WebSocket (RFC 7118), for phones in web pages: ["127.0.0.1:8082"].
+        /// Empty: nowhere.
+        websocket: Vec<SocketAddr> = Vec::new();
+        /// The same over TLS, once `[tls]` names a certificate: ["0.0.0.0:8443"]. Empty: nowhere.
+        websocket_tls: Vec<SocketAddr> = Vec::new();
+        /// The origins of the web pages that may connect by WebSocket, such as "https://phone.example"; "*" is
+        /// every one. Pages that come from the very host they connect to always may.
+        websocket_origins: Vec<String> = Vec::new();
         /// The domain this gateway is registrar for, also the realm of its digest challenges. The addresses
         /// it listens on and its public address count as this domain too.
         domain: String = "localhost".to_owned(), where |v| given(v);
@@ -281,6 +299,11 @@ section! {
         t2: Duration = secs(4), where within(ms(100)..=secs(40));
         /// How long a message may stay in the network, T4.
         t4: Duration = secs(5), where within(ms(0)..=secs(60));
+        /// Take transfers that SIP parties ask for: REFER and Replaces. The gateway carries them out itself.
+        transfers: bool = true;
+        /// When a client transfers a SIP party: "refer" asks that party to call the target, and moves it itself
+        /// when it does not take that; "inside" always moves it itself, and stays between the two.
+        transfer_by: TransferBy = TransferBy::Refer;
         /// Logins of Flash and AIR clients.
         accounts: Accounts = Accounts::default();
         /// A SIP provider or proxy that takes our calls. Routes name it.
@@ -413,6 +436,8 @@ section! {
         narrowband_to_flash: bool = true;
         /// Offer and take DTMF digits as telephone-event, RFC 4733.
         telephone_event: bool = true;
+        /// Listen for DTMF digits in the audio of peers that do not send telephone-event: G.711 and L16.
+        hear_digits: bool = true;
         /// Quality of Speex that we encode, 0 to 10. 6 is 20.6 kbit/s in wideband.
         speex_quality: u8 = 6, where within(0..=10);
         /// How hard the Speex encoder searches, 1 to 10. 3 costs half as much again as 1 and is hardly heard.

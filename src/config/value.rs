@@ -458,9 +458,11 @@ impl Value for Pattern {
 /// A codec by its label in the table of codecs.
 impl Value for codecs::CodecId {
     fn read(node: &Item, path: &str, reader: &mut Reader<'_>) -> Option<Self> {
-        let labels: Vec<&str> = codecs::TABLE.iter().map(|c| c.label).collect();
+        // Those that RTP knows: others are never offered to a phone.
+        let known = || codecs::TABLE.iter().filter(|c| !c.rtp_name.is_empty());
+        let labels: Vec<&str> = known().map(|c| c.label).collect();
         if let Kind::Text(s) | Kind::Raw(s) = &node.kind
-            && let Some(codec) = codecs::TABLE.iter().find(|c| c.label == s)
+            && let Some(codec) = known().find(|c| c.label == s)
         {
             return Some(codec.id);
         }

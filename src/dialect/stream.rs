@@ -141,10 +141,18 @@ mod tests {
 
     #[test]
     fn announced_codecs_follow_the_mask() {
+        use CodecId::{Aac, Mp3, Nelly5, Nelly8, Nelly11, Nelly16, Nelly22, Nelly44, Pcma, Pcmu, SpeexWb};
         assert_eq!(
             announced(&connect("call", "", "", 4071.0)),
-            [CodecId::SpeexWb, CodecId::Pcmu, CodecId::Pcma]
+            [
+                SpeexWb, Pcmu, Pcma, Aac, Mp3, Nelly16, Nelly8, Nelly5, Nelly11, Nelly22, Nelly44
+            ]
         );
-        assert_eq!(announced(&connect("call", "", "", 3191.0)), [CodecId::SpeexWb]);
+        assert_eq!(announced(&connect("call", "", "", 2048.0 + 4.0)), [SpeexWb, Mp3]);
+        assert_eq!(
+            announced(&connect("call", "", "", 3191.0)),
+            [SpeexWb, Aac, Mp3, Nelly8, Nelly5, Nelly11, Nelly22, Nelly44]
+        );
+        assert_eq!(announced(&connect("live", "", "", 0.0)), [SpeexWb, Aac, Mp3]);
     }
 }

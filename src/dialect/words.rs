@@ -40,10 +40,16 @@ pub(super) fn is_aor(text: &str) -> bool {
 }
 
 /// The codecs a client says it decodes: the `audioCodecs` mask of `connect` (RTMP 1.0 §7.2.1.1). Speex is
-/// taken as given, as every player since Flash 10 has it.
+/// taken as given, as every player since Flash 10 has it. Of a client that says nothing, a streaming tool, AAC and
+/// MP3 are taken as given too.
 pub(super) fn announced(connect: &Connect) -> Vec<CodecId> {
+    const MP3: u32 = 0x0004;
+    const AAC: u32 = 0x0400;
+    const NELLY_8: u32 = 0x0020;
+    const NELLY: u32 = 0x0040;
     const G711_A: u32 = 0x0080;
     const G711_U: u32 = 0x0100;
+    const NELLY_16: u32 = 0x0200;
     let mask = connect
         .object
         .get("audioCodecs")
@@ -55,6 +61,27 @@ pub(super) fn announced(connect: &Connect) -> Vec<CodecId> {
     }
     if mask & G711_A != 0 {
         codecs.push(CodecId::Pcma);
+    }
+    if mask == 0 || mask & AAC != 0 {
+        codecs.push(CodecId::Aac);
+    }
+    if mask == 0 || mask & MP3 != 0 {
+        codecs.push(CodecId::Mp3);
+    }
+    // Nothing is encoded so for them, but what another client sends so passes.
+    if mask & NELLY_16 != 0 {
+        codecs.push(CodecId::Nelly16);
+    }
+    if mask & NELLY_8 != 0 {
+        codecs.push(CodecId::Nelly8);
+    }
+    if mask & NELLY != 0 {
+        codecs.extend([
+            CodecId::Nelly5,
+            CodecId::Nelly11,
+            CodecId::Nelly22,
+            CodecId::Nelly44,
+        ]);
     }
     codecs
 }

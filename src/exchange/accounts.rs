@@ -84,7 +84,7 @@ impl Account {
 pub(super) struct Identity {
     /// The `[[user]]` it has shown to be.
     pub(super) user: Option<String>,
-    name: Option<NameAddr>,
+    pub(super) name: Option<NameAddr>,
     /// Its own server, through which it calls everybody but those here.
     server: Option<(Vec<Uri>, Option<Credentials>)>,
 }
@@ -102,6 +102,7 @@ impl Identity {
             verified: self.name.is_some(),
             to,
             headers: allowed(headers),
+            extra: Vec::new(),
         }
     }
 }
@@ -491,7 +492,9 @@ impl Exchange {
         true
     }
 
-    fn wrong_login(&mut self, now: Time, peer: IpAddr) {
+    /// Somebody showed a wrong password, or none where one is needed.
+    pub(super) fn wrong_login(&mut self, now: Time, peer: IpAddr) {
+        self.book.counters.wrong_logins += 1;
         if self.guard.failed(now, peer) {
             tracing::warn!(peer = %Redacted(peer), "too many wrong logins from one address: it has to wait");
         }
@@ -575,6 +578,7 @@ impl Exchange {
             credentials: credentials.clone(),
             from: identity.name.clone(),
             trunk: None,
+            user: None,
         }))]))
     }
 

@@ -97,6 +97,8 @@ pub struct Counters {
     pub refused: BTreeMap<&'static str, u64>,
     /// Client sessions that were opened.
     pub sessions: u64,
+    /// Logins of clients that were refused for what they showed.
+    pub wrong_logins: u64,
     /// From the beginning of a call to its answer.
     pub set_up: SetUp,
 }

@@ -54,6 +54,8 @@ impl Exchange {
             armed: None,
             connected: None,
             party,
+            transfer: None,
+            tried: Vec::new(),
         };
         self.calls.insert(id, entry);
         if let Some(leg) = self.legs.get_mut(&caller) {
@@ -62,12 +64,14 @@ impl Exchange {
         self.book.began(now, id, caller);
         self.assign(caller, id);
         tracing::info!(call = %id, leg = %caller, callees = callees.ring.len(), "call begins");
+        self.ring_all(now, id, callees.ring);
+        self.act(now, id);
+    }
+
+    /// Rings more callees of a call at once.
+    pub(super) fn ring_all(&mut self, now: Time, id: CallId, callees: Vec<Callee>) {
         // All are known before the first is rung: one that refuses at once must not end the call.
-        let rung: Vec<_> = callees
-            .ring
-            .into_iter()
-            .map(|c| (self.add_callee(id), c))
-            .collect();
+        let rung: Vec<_> = callees.into_iter().map(|c| (self.add_callee(id), c)).collect();
         for (leg, callee) in rung {
             let wanted = self
                 .calls
@@ -77,7 +81,6 @@ impl Exchange {
                 self.ring(now, id, leg, callee);
             }
         }
-        self.act(now, id);
     }
 
     /// Makes a leg for one more callee of a call.
@@ -117,6 +120,9 @@ impl Exchange {
         let Some(id) = self.legs.get(&leg).and_then(|l| l.call) else {
             return;
         };
+        if matches!(event, LegEvent::HungUp(_)) && self.park(now, leg) {
+            return;
+        }
         let Some(entry) = self.calls.get_mut(&id) else {
             return;
         };
@@ -184,6 +190,7 @@ impl Exchange {
         match self.legs.get(&leg).map(|l| &l.kind) {
             Some(Kind::Sip(_)) => self.tell_sip(now, leg, command),
             Some(Kind::Line(_)) => self.tell_line(leg, command),
+            Some(Kind::Transfer(_)) => self.tell_transfer(now, leg, command),
             Some(Kind::Stream(_)) => {
                 if let LegCommand::Refuse(outcome) | LegCommand::HangUp(outcome) = command {
                     self.end_streams(leg, &outcome);
@@ -215,6 +222,7 @@ impl Exchange {
         // The leg that left by itself; the others were told, and dropped then.
         let left: Vec<LegId> = entry.call.legs().collect();
         left.into_iter().for_each(|leg| self.drop_leg(leg));
+        self.end_transfer(now, entry.transfer);
     }
 
     /// Forgets a leg and its media.
@@ -239,11 +247,13 @@ impl Exchange {
             }
             Kind::Line(line) => self.forget_line(&line),
             Kind::Tone => self.wiring.remove(id, &mut out),
-            Kind::Echo => {}
             Kind::Room(name) => self.room_leg_dropped(id, &name, &mut out),
+            Kind::Echo | Kind::Parked => {}
+            Kind::Transfer(transfer) => self.forget_transfer(id, &transfer),
             Kind::Live(name) => {
-                if let Some(caller) = leg.call.and_then(|c| self.calls.get(&c)).map(|e| e.call.caller()) {
-                    self.leave_live(&name, caller);
+                let call = leg.call.and_then(|c| self.calls.get(&c));
+                if let Some((a, b)) = call.and_then(|e| e.connected) {
+                    self.leave_live(&name, if b == id { a } else { b });
                 }
             }
         }
@@ -266,9 +276,11 @@ impl Exchange {
             let mut out = Vec::new();
             self.wiring.set(id, &members, &BTreeSet::new(), &mut out);
             self.commands(out);
-            if let Some(Kind::Live(name)) = self.legs.get(&b).map(|l| &l.kind) {
-                let name = name.clone();
-                self.leave_live(&name, a);
+            for (one, two) in [(a, b), (b, a)] {
+                if let Some(Kind::Live(name)) = self.legs.get(&two).map(|l| &l.kind) {
+                    let name = name.clone();
+                    self.leave_live(&name, one);
+                }
             }
         }
         self.wire(id);
@@ -282,6 +294,8 @@ impl Exchange {
         if self.wire_rooms(id, a, b) {
             return;
         }
+        // After a transfer a built-in may stand where callers do.
+        let (a, b) = if self.is_built_in(a) { (b, a) } else { (a, b) };
         let near = self.halves(a);
         match self.legs.get(&b).map(|l| &l.kind) {
             Some(Kind::Live(name)) => {

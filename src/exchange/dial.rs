@@ -38,6 +38,8 @@ pub(super) struct SipCallee {
     pub(super) credentials: Option<Credentials>,
     /// The trunk it is reached by.
     pub(super) trunk: Option<String>,
+    /// The local account it is, when it is one.
+    pub(super) user: Option<String>,
     /// The caller's identity, when it is not the caller's own (a trunk's account).
     pub(super) from: Option<NameAddr>,
 }
@@ -112,6 +114,7 @@ impl Exchange {
             route: self.settings.outbound_proxy.iter().cloned().collect(),
             credentials: None,
             trunk: None,
+            user: None,
             from: None,
         };
         Ok(Callees::ring(vec![Callee::Sip(Box::new(callee))]))
@@ -136,6 +139,7 @@ impl Exchange {
                     route: Vec::new(),
                     credentials: None,
                     trunk: None,
+                    user: Some(name.to_owned()),
                     from: None,
                 }))
             };
@@ -220,6 +224,7 @@ impl Exchange {
             Some(Kind::Sip(sip)) => sip.audio(),
             Some(Kind::Stream(stream)) => Exchange::stream_audio(stream),
             Some(Kind::Line(line)) => self.line_audio(line),
+            Some(Kind::Transfer(transfer)) => self.audio_of(transfer.remains),
             Some(Kind::Live(name)) => Audio {
                 takes: Vec::new(),
                 sends: self
@@ -274,6 +279,7 @@ fn by_trunk(trunk: &Trunk, number: &str, caller_id: Option<&str>) -> Callee {
         route: trunk.route.clone(),
         credentials: trunk.credentials.clone(),
         trunk: Some(trunk.name.clone()),
+        user: None,
         from: Some(NameAddr::new(from)),
     }))
 }

@@ -1,20 +1,23 @@
 //! The legs of clients with lines: what calls decide becomes line events.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use base::{CallId, LegId, SessionId};
-use call::{Audio, LegCommand, Line, LineEvent, Outcome, pick_flash};
+use base::{CallId, LegId, SessionId, Time};
+use call::{AccountId, Audio, LegCommand, Line, LineEvent, Outcome, pick_flash};
 use codecs::CodecId;
 use sip::NameAddr;
 
 use super::calls::Halves;
-use super::{Exchange, Kind};
+use super::{Due, Exchange, Kind};
 
 /// The signalling half of a client's call.
 #[derive(Debug)]
 pub(super) struct LineLeg {
     pub(super) session: SessionId,
     pub(super) line: Line,
+    /// Whose call it is.
+    pub(super) account: Option<AccountId>,
     /// The RTP codecs the client asked for, in its order; empty for the configured ones.
     pub(super) codecs: Vec<CodecId>,
     /// Somebody calls the client, not the other way round.
@@ -23,19 +26,29 @@ pub(super) struct LineLeg {
     pub(super) taken: bool,
     /// The client was told that the call is up.
     pub(super) up: bool,
+    /// The leg of the client's other call, when it talks with the parties of both at once.
+    pub(super) with: Option<LegId>,
     /// The client holds the other party: neither hears the other.
     pub(super) held: bool,
 }
 
 impl LineLeg {
-    pub(super) fn new(session: SessionId, line: Line, codecs: Vec<CodecId>, incoming: bool) -> LineLeg {
+    pub(super) fn new(
+        session: SessionId,
+        line: Line,
+        account: Option<AccountId>,
+        codecs: Vec<CodecId>,
+        incoming: bool,
+    ) -> LineLeg {
         LineLeg {
             session,
             line,
+            account,
             codecs,
             incoming,
             taken: false,
             up: false,
+            with: None,
             held: false,
         }
     }
@@ -54,6 +67,8 @@ pub(super) struct Party {
     pub(super) to: String,
     /// Extra header fields for the callee.
     pub(super) headers: Vec<(String, String)>,
+    /// What a transfer adds: Replaces, Referred-By.
+    pub(super) extra: Vec<(String, String)>,
 }
 
 impl From<String> for Party {
@@ -171,8 +186,10 @@ impl Exchange {
     /// The codecs for the SIP party of a call, best first, when the client on its other leg asked for some
     /// and we have any of them.
     pub(super) fn asked_codecs(&self, other: LegId) -> Option<Vec<CodecId>> {
-        let Some(Kind::Line(leg)) = self.legs.get(&other).map(|l| &l.kind) else {
-            return None;
+        let leg = match self.legs.get(&other).map(|l| &l.kind) {
+            Some(Kind::Line(leg)) => leg,
+            Some(Kind::Transfer(transfer)) => return self.asked_codecs(transfer.remains),
+            _ => return None,
         };
         let ours = |c: &&CodecId| self.settings.codecs.contains(c);
         Some(leg.codecs.iter().filter(ours).copied().collect::<Vec<_>>()).filter(|list| !list.is_empty())
@@ -203,6 +220,9 @@ impl Exchange {
     pub(super) fn forget_line(&mut self, leg: &LineLeg) {
         let halves: Vec<LegId> = self.line_halves(leg).all().collect();
         self.unwire(&halves);
+        // The other one of two is a plain call again, as soon as this one is done with.
+        let part = leg.with.map(|other| Reverse((Time::ZERO, Due::Part(other))));
+        self.deadlines.extend(part);
         let Some(client) = self.lines.clients.get_mut(&leg.session) else {
             return;
         };

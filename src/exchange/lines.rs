@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use base::{CallId, EndReason, LegId, SessionId, ShardId, Time};
 use call::{AccountId, CallState, Dial, LegEvent, Line, LineEvent, LineIntent, Outcome, StreamEvent};
 use codecs::CodecId;
-use sip::RegistrationHandle;
+use sip::{RegistrationHandle, RequestHandle};
 
 use super::accounts::Account;
 use super::dial::Callees;
@@ -92,12 +92,18 @@ pub(super) struct Lines {
     pub(super) elsewhere: BTreeMap<String, (SessionId, AccountId)>,
     /// The registrations that are kept for accounts.
     pub(super) registrations: HashMap<RegistrationHandle, (SessionId, AccountId)>,
+    /// Texts that clients sent by SIP and that are not answered.
+    pub(super) texts: HashMap<RequestHandle, SessionId>,
 }
 
 impl Lines {
     /// How much is kept, for tests of leaks.
     pub(super) fn population(&self) -> usize {
-        self.clients.len() + self.here.len() + self.elsewhere.len() + self.registrations.len()
+        self.clients.len()
+            + self.here.len()
+            + self.elsewhere.len()
+            + self.registrations.len()
+            + self.texts.len()
     }
 
     pub(super) fn leg(&self, session: SessionId, line: Line) -> Option<LegId> {
@@ -159,7 +165,7 @@ impl Exchange {
             return;
         }
         let leg = self.new_leg();
-        let kind = Kind::Line(LineLeg::new(session, line, codecs, false));
+        let kind = Kind::Line(LineLeg::new(session, line, account, codecs, false));
         self.legs.insert(leg, Leg { call: None, kind });
         if let Some(client) = self.lines.clients.get_mut(&session) {
             client.lines.insert(line, leg);
@@ -207,7 +213,7 @@ impl Exchange {
         };
         let line = client.new_line();
         client.lines.insert(line, leg);
-        let kind = Kind::Line(LineLeg::new(session, line, Vec::new(), true));
+        let kind = Kind::Line(LineLeg::new(session, line, Some(account), Vec::new(), true));
         self.legs.insert(
             leg,
             Leg {
@@ -372,6 +378,7 @@ impl Exchange {
         for account in accounts {
             self.logout(now, session, account);
         }
+        self.lines.texts.retain(|_, sender| *sender != session);
         self.lines.clients.remove(&session);
     }
 

@@ -13,18 +13,23 @@ mod dial;
 pub(crate) mod driver;
 mod guard;
 mod line_leg;
+mod line_rooms;
 mod lines;
 mod lookup;
+mod messages;
 mod negotiation;
 mod prompts;
+mod redirect;
 mod rooms;
 pub mod settings;
 mod sip_leg;
 mod sip_media;
 mod stream_leg;
 mod streams;
+mod transfer;
 mod transport;
 mod view;
+mod websocket;
 mod wiring;
 
 use std::cmp::Reverse;
@@ -41,8 +46,10 @@ use sip::{CallHandle, Endpoint, Message, ParseError, RegistrationHandle, Source}
 use crate::shard::{Command, Event, Side};
 pub use accounts::AccountSettings;
 pub use transport::SipSockets;
+pub use websocket::Origins;
 
 use book::Book;
+use control::Way;
 use dial::Callee;
 use guard::Guard;
 use line_leg::LineLeg;
@@ -52,6 +59,7 @@ use rooms::Rooms;
 pub use rooms::{Conference, ConfiguredRoom, RoomInfo, RoomOrder};
 use sip_leg::SipLeg;
 use streams::{LiveStream, StreamLeg};
+use transfer::TransferLeg;
 use wiring::Wiring;
 
 pub use book::{CallRecord, Counters, News, Party, SetUp, TrunkBook};
@@ -116,6 +124,8 @@ pub struct Settings {
     pub ptime_ms: u32,
     /// Whether telephone-events are offered.
     pub dtmf: bool,
+    /// Whether SIP parties are sent to the target of a transfer, rather than moved by the gateway.
+    pub refer: bool,
     /// How long a callee may ring.
     pub ring_timeout: Duration,
     /// Calls at a time and a second.
@@ -166,6 +176,10 @@ enum Kind {
     Live(String),
     /// A member of a room.
     Room(String),
+    /// The caller of a call to the target of a transfer; it has no media.
+    Transfer(TransferLeg),
+    /// Stands for a party that left before the target of its transfer answered.
+    Parked,
 }
 
 #[derive(Debug)]
@@ -186,6 +200,10 @@ struct CallEntry {
     connected: Option<(LegId, LegId)>,
     /// Who calls, as the callee sees it.
     party: line_leg::Party,
+    /// The transfer of one of its parties that is under way.
+    transfer: Option<LegId>,
+    /// Where redirections led so far.
+    tried: Vec<sip::Uri>,
 }
 
 #[derive(Debug)]
@@ -202,6 +220,12 @@ enum Due {
     Call(CallId),
     Dial(LegId),
     Room(LegId),
+    /// A digit goes out by INFO.
+    Digit(LegId),
+    /// One call of a three-way call is over.
+    Part(LegId),
+    /// A party that transferred another has not hung up.
+    Leave(LegId),
 }
 
 /// To whom a media half belongs.
@@ -340,8 +364,11 @@ impl Exchange {
             Event::LegBroke { leg } => self.leg_broke(now, leg),
             Event::Room { room, event } => self.handle_mixer(shard, room, event),
             Event::RtpSilent { leg } => self.sip_leg_failed(now, leg, EndReason::TimedOut),
-            Event::Digit { leg, digit } if self.room_digit(now, leg, digit) => {}
-            Event::Digit { leg, digit } => tracing::debug!(%leg, %digit, "digit"),
+            Event::Digit { leg, digit, .. } if self.room_digit(now, leg, digit) => {}
+            Event::Digit { leg, digit, in_band } => {
+                let way = if in_band { Way::Sound } else { Way::Events };
+                self.digit_from(now, leg, digit, way);
+            }
             Event::Stats { leg, stats } => {
                 let call = self.book.figures(leg, Some(stats));
                 if stats.side == Side::Rtp {
@@ -382,6 +409,9 @@ impl Exchange {
                 }
                 Due::Dial(leg) => self.dial_waiting(now, leg),
                 Due::Room(room) => self.room_timeout(now, room),
+                Due::Digit(leg) => self.send_info_digit(now, leg),
+                Due::Leave(leg) => self.see_off(now, leg),
+                Due::Part(leg) => self.end_three_way(now, leg),
             }
         }
         self.pump(now);

@@ -36,6 +36,8 @@ pub(super) struct Place {
     pub(super) id: u64,
     /// The address and RTP port the peer is to send to.
     pub(super) rtp: SocketAddr,
+    /// Which way media may flow.
+    pub(super) direction: Direction,
     /// Audio in a packet unless the peer asks for other, ms.
     pub(super) ptime_ms: u32,
     /// Whether digits go as telephone-events.
@@ -131,6 +133,21 @@ impl Local {
         }
     }
 
+    /// The same session with media flowing another way, as the next offer.
+    pub(super) fn redirected(&self, direction: Direction) -> Local {
+        let mut next = self.clone();
+        next.part.direction = direction;
+        let audio = next
+            .session
+            .media
+            .iter_mut()
+            .find(|m| m.kind == "audio" && m.port != 0);
+        if let Some(audio) = audio {
+            audio.direction = direction;
+        }
+        self.followed_by(next)
+    }
+
     pub(super) fn to_body(&self) -> Body {
         Body::sdp(self.session.to_bytes())
     }
@@ -144,7 +161,7 @@ impl Place {
             port: self.rtp.port(),
             rtcp_port: None,
             rtcp_mux: false,
-            direction: Direction::SendRecv,
+            direction: self.direction,
             ptime: Some(self.ptime_ms),
         }
     }
@@ -219,6 +236,7 @@ mod tests {
         Place {
             id: 7,
             rtp: "192.0.2.1:20000".parse().unwrap(),
+            direction: Direction::SendRecv,
             ptime_ms: 20,
             dtmf: true,
         }

@@ -21,6 +21,7 @@ pub fn exchange(config: &Config, listening: &Listening, shards: usize) -> Result
         .chain(&listening.sip_tcp)
         .copied()
         .chain(tls_contacts(listening))
+        .chain(listening.sip_ws.iter().chain(&listening.sip_wss).copied())
         .collect();
     let mut domains = vec![config.sip.domain.clone()];
     if sip_addresses
@@ -56,6 +57,7 @@ pub fn exchange(config: &Config, listening: &Listening, shards: usize) -> Result
         },
         callers: admits(config.sip.inbound, &config.user),
         streamers: admits(config.rtmp.access, &config.user),
+        refer: config.sip.transfer_by == config::TransferBy::Refer,
         accounts: AccountSettings {
             // Where nobody is known, those who are here may; where users are, strangers may not.
             external: admits(config.sip.accounts.external, &config.user),
@@ -154,13 +156,15 @@ pub fn endpoint(config: &Config, listening: &Listening, settings: &Settings) -> 
     };
     let udp = listening.sip_udp.iter().map(|a| listener(Transport::Udp, a));
     let tcp = listening.sip_tcp.iter().map(|a| listener(Transport::Tcp, a));
+    let ws = listening.sip_ws.iter().map(|a| listener(Transport::Ws, a));
+    let wss = listening.sip_wss.iter().map(|a| listener(Transport::Wss, a));
     let tls = tls_contacts(listening);
     let tls = tls.iter().map(|a| listener(Transport::Tls, a));
     let seconds = |d: Duration| u32::try_from(d.as_secs()).unwrap_or(u32::MAX);
     EndpointConfig {
         domains: settings.domains.clone(),
         user_agent: config.sip.user_agent.clone(),
-        listeners: udp.chain(tcp).chain(tls).collect(),
+        listeners: udp.chain(tcp).chain(tls).chain(ws).chain(wss).collect(),
         outbound_proxy: settings.outbound_proxy.clone(),
         t1: config.sip.t1,
         t2: config.sip.t2,
@@ -169,6 +173,7 @@ pub fn endpoint(config: &Config, listening: &Listening, settings: &Settings) -> 
         min_expires: seconds(config.sip.register_min),
         max_expires: seconds(config.sip.register_max),
         default_expires: seconds(config.sip.register_max),
+        transfers: config.sip.transfers,
         digest: config.sip.digest.iter().map(|d| digest(*d)).collect(),
         open_registration: match config.sip.registration {
             Access::Open => OpenRegistration::Anybody,

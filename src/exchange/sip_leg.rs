@@ -12,8 +12,10 @@ use sip::{
 };
 
 use super::accounts::HEADERS;
+use super::control::{Change, Way};
 use super::dial::{Callees, SipCallee};
 use super::line_leg::Party;
+use super::messages::Text;
 use super::negotiation::{Local, Remote};
 use super::{Exchange, Kind, Leg};
 use crate::shard::{Command, RtpParams};
@@ -39,6 +41,21 @@ pub(super) struct SipLeg {
     order: Vec<CodecId>,
     /// What is settled.
     pub(super) params: Option<RtpParams>,
+    /// Who it is.
+    pub(super) peer: Option<NameAddr>,
+    /// The local account it has shown to be, or is registered as.
+    pub(super) user: Option<String>,
+    /// Whom we called, for redirections.
+    pub(super) callee: Option<Box<SipCallee>>,
+    /// Our client holds it; it holds our client.
+    pub(super) held: bool,
+    pub(super) holds: bool,
+    /// Our re-INVITE under way.
+    pub(super) change: Option<Change>,
+    /// Where our REFER sends it, until it says that it goes.
+    pub(super) referred: Option<String>,
+    /// Digits that go out by INFO.
+    pub(super) digits: VecDeque<(char, u32)>,
 }
 
 /// A call that comes in.
@@ -50,6 +67,7 @@ struct Comes {
     headers: Headers,
     source: Source,
     user: Option<String>,
+    replaces: Option<CallHandle>,
 }
 
 #[derive(Debug)]
@@ -70,7 +88,20 @@ impl SipLeg {
             offered: handle.is_some(),
             order,
             params: None,
+            peer: None,
+            user: None,
+            callee: None,
+            held: false,
+            holds: false,
+            change: None,
+            referred: None,
+            digits: VecDeque::new(),
         }
+    }
+
+    /// Whether digits go to it as telephone-events.
+    pub(super) fn takes_events(&self) -> bool {
+        self.params.as_ref().is_some_and(|p| p.dtmf.is_some())
     }
 
     /// What this leg sends and takes.
@@ -102,6 +133,7 @@ impl Exchange {
                 source,
                 user,
                 offer,
+                replaces,
                 ..
             } => {
                 let comes = Comes {
@@ -112,6 +144,7 @@ impl Exchange {
                     headers,
                     source,
                     user,
+                    replaces,
                 };
                 self.incoming(now, comes, offer);
             }
@@ -120,16 +153,33 @@ impl Exchange {
             } => self.provisional(now, call, status, body),
             SipEvent::Answered { call, body } => self.answered(now, call, body),
             SipEvent::Failed {
-                call, status, reason, ..
+                call,
+                status,
+                reason,
+                headers,
+                ..
             } => {
                 if let Some(leg) = self.by_handle.remove(&call) {
+                    if (300..400).contains(&status) {
+                        self.follow(now, leg, &headers);
+                    }
                     self.leg_event(now, leg, LegEvent::Refused(Outcome::from_status(status, &reason)));
                     self.drop_leg(leg);
                 }
             }
             SipEvent::Confirmed { call, body } => self.confirmed(now, call, body),
             SipEvent::Reoffer { call, body } => self.reoffered(now, call, body),
-            SipEvent::ReofferResult { .. } => {}
+            SipEvent::ReofferResult { call, status, body } => {
+                self.reoffer_result(call, status, body.as_ref());
+            }
+            SipEvent::Refer {
+                call,
+                target,
+                replaces,
+                referred_by,
+            } => self.referred(now, call, &target, replaces.as_deref(), referred_by),
+            SipEvent::ReferProgress { call, status } => self.refer_progress(now, call, status),
+            SipEvent::RequestResult { request, status } => self.text_answered(request, status),
             SipEvent::Ended { call, reason, .. } => {
                 if let Some(leg) = self.by_handle.remove(&call) {
                     self.leg_event(now, leg, LegEvent::HungUp(Outcome::new(reason)));
@@ -137,9 +187,26 @@ impl Exchange {
                 }
             }
             SipEvent::Info { call, body } => self.info(now, call, &body),
-            SipEvent::Message { request, .. } => {
-                // Text has no listener yet on the stream dialect; the sender is told so (RFC 3428 §7).
-                let _gone = self.sip.respond_message(now, request, 405);
+            SipEvent::Message {
+                request,
+                call,
+                target,
+                from,
+                source,
+                user,
+                body,
+                ..
+            } => {
+                let text = Text {
+                    request,
+                    call,
+                    target,
+                    from,
+                    source,
+                    user,
+                    body,
+                };
+                self.text_came(now, text);
             }
             SipEvent::Registered { registration, .. } if self.account_registered(registration) => {}
             SipEvent::RegisterFailed {
@@ -184,6 +251,7 @@ impl Exchange {
             headers,
             source,
             user,
+            replaces,
         } = comes;
         // Who calls the Contact of an account comes from the account's registrar.
         let client = self.client_of_contact(&target);
@@ -206,6 +274,12 @@ impl Exchange {
         let leg = self.new_leg();
         let mut sip = SipLeg::new(Some(handle), seen_as, self.settings.codecs.clone());
         sip.remote = remote;
+        sip.user.clone_from(&user);
+        let name = NameAddr {
+            params: Params::new(),
+            ..from
+        };
+        sip.peer = Some(name.clone());
         self.legs.insert(
             leg,
             Leg {
@@ -214,10 +288,21 @@ impl Exchange {
             },
         );
         self.by_handle.insert(handle, leg);
-        let caller_id = from.uri.user().map(|u| u.into_owned()).unwrap_or_default();
-        self.book.party(leg, "sip", from.uri.to_string(), None);
+        let caller_id = name.uri.user().map(|u| u.into_owned()).unwrap_or_default();
+        self.book.party(leg, "sip", name.uri.to_string(), None);
         self.book.dials(leg, target.to_string());
-        tracing::info!(%leg, from = %Redacted(&from.uri), to = %Redacted(&target), "call comes in by SIP");
+        tracing::info!(%leg, from = %Redacted(&name.uri), to = %Redacted(&target), "call comes in by SIP");
+        if let Some(replaced) = replaces {
+            let placed = self.take_place(now, leg, replaced);
+            if placed {
+                self.open_rtp(leg, bind);
+                self.tell_sip(now, leg, LegCommand::Answer);
+            } else {
+                let _gone = self.sip.refuse(now, handle, 481, None, Vec::new());
+                self.drop_leg(leg);
+            }
+            return;
+        }
         let resolved = if let Some(client) = client {
             Ok(Callees::ring(vec![client]))
         } else if *target.scheme() == Scheme::Tel {
@@ -233,25 +318,26 @@ impl Exchange {
         };
         let party = Party {
             id: caller_id,
-            name: Some(NameAddr {
-                params: Params::new(),
-                ..from
-            }),
+            name: Some(name),
             verified: false,
             to: to.uri.to_string(),
             headers: custom_headers(&headers),
+            extra: Vec::new(),
         };
         self.begin(now, leg, party, resolved);
-        // A refused caller is gone by now; any other needs its port.
-        let Some(call) = self.legs.get(&leg).and_then(|l| l.call) else {
-            return;
-        };
-        let shard = self.emptiest_shard();
-        self.wiring.add(leg, shard);
-        self.command(shard, Command::OpenRtp { leg, call, ip: bind });
+        self.open_rtp(leg, bind);
     }
 
-    fn must_authenticate(&self, from: &NameAddr, source: Source) -> bool {
+    /// A caller that was not refused gets its port.
+    fn open_rtp(&mut self, leg: LegId, ip: IpAddr) {
+        if let Some(call) = self.legs.get(&leg).and_then(|l| l.call) {
+            let shard = self.emptiest_shard();
+            self.wiring.add(leg, shard);
+            self.command(shard, Command::OpenRtp { leg, call, ip });
+        }
+    }
+
+    pub(super) fn must_authenticate(&self, from: &NameAddr, source: Source) -> bool {
         let claims = from
             .uri
             .user()
@@ -290,12 +376,14 @@ impl Exchange {
         self.book
             .party(leg, "sip", callee.target.to_string(), callee.trunk.clone());
         self.book.callee(now, call, leg, false);
+        let kept = Box::new(callee.clone());
         let from = callee.from.unwrap_or_else(|| self.identity(&party));
         let mut invite = Invite::new(callee.target, from);
         // What a client asks for itself; header fields of SIP callers stay on their side.
         if party.verified {
             invite.headers = party.headers;
         }
+        invite.headers.extend(party.extra);
         invite.route = callee.route;
         invite.credentials = callee.credentials;
         if let Some(binding) = callee.binding {
@@ -307,6 +395,10 @@ impl Exchange {
         }
         let mut sip = SipLeg::new(None, seen_as, order);
         sip.waiting.push_back(Waiting::Invite(Box::new(invite)));
+        let peer = kept.user.as_ref().map(|user| self.named(user));
+        sip.peer = peer.or_else(|| Some(NameAddr::new(kept.target.clone())));
+        sip.user.clone_from(&kept.user);
+        sip.callee = Some(kept);
         self.legs.insert(
             leg,
             Leg {
@@ -447,22 +539,8 @@ impl Exchange {
         let Ok(info) = media::parse_info(relay, &body.data) else {
             return;
         };
-        let digit = info.digit;
-        if self.room_digit(now, leg, digit) {
-            return;
-        }
-        let legs = self
-            .legs
-            .get(&leg)
-            .and_then(|l| l.call)
-            .and_then(|c| self.calls.get(&c))
-            .and_then(|e| e.connected);
-        let other = legs.map(|(a, b)| if a == leg { b } else { a });
-        if let Some(other) = other
-            && matches!(self.legs.get(&other).map(|l| &l.kind), Some(Kind::Sip(_)))
-            && let Some(shard) = self.wiring.shard_of(other)
-        {
-            self.command(shard, Command::Digit { leg: other, digit });
+        if !self.room_digit(now, leg, info.digit) {
+            self.digit_from(now, leg, info.digit, Way::Info);
         }
     }
 
@@ -505,16 +583,21 @@ impl Exchange {
     }
 
     /// From of a call toward a SIP party.
-    fn identity(&self, party: &Party) -> NameAddr {
+    pub(super) fn identity(&self, party: &Party) -> NameAddr {
         if let Some(name) = party.name.as_ref().filter(|_| party.verified) {
             return name.clone();
         }
-        let domain = self.settings.domains.first().map_or("localhost", String::as_str);
-        let host = Host::parse(domain).unwrap_or(Host::Name("localhost".to_owned()));
         NameAddr {
             display: party.name.as_ref().and_then(|n| n.display.clone()),
-            ..NameAddr::new(Uri::sip(Some(&party.id), host, None))
+            ..self.named(&party.id)
         }
+    }
+
+    /// A user of ours by address.
+    fn named(&self, user: &str) -> NameAddr {
+        let domain = self.settings.domains.first().map_or("localhost", String::as_str);
+        let host = Host::parse(domain).unwrap_or(Host::Name("localhost".to_owned()));
+        NameAddr::new(Uri::sip(Some(user), host, None))
     }
 }
 

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use base::{EndReason, LegId, Time};
 use call::{LegEvent, Outcome, order_offer};
+use sip::sdp::Direction;
 use sip::{Body, CallHandle};
 
 use super::negotiation::{Local, Place, Remote};
@@ -39,10 +40,9 @@ impl Exchange {
 
     /// Our description for a party that called: the answer to its offer, or an offer when it made none.
     pub(super) fn describe(&mut self, leg: LegId) -> Result<Body, u16> {
-        let call = self.legs.get(&leg).and_then(|l| l.call);
-        let callee = call
-            .and_then(|c| self.calls.get(&c))
-            .and_then(|e| e.connected.map(|(_, callee)| callee).or(e.call.connected()));
+        let callee = self
+            .other_leg(leg)
+            .or_else(|| self.call_of(leg).and_then(|e| e.call.connected()));
         let other = callee.map(|callee| self.audio_of(callee)).unwrap_or_default();
         let mut codecs = self.settings.codecs.clone();
         let mut other = other;
@@ -132,6 +132,7 @@ impl Exchange {
         match read {
             Ok((remote, next, params)) => {
                 let held = !params.sending;
+                let told = std::mem::replace(&mut sip.holds, held) != held;
                 let body = next.to_body();
                 sip.remote = Some(remote);
                 sip.local = Some(next);
@@ -139,6 +140,9 @@ impl Exchange {
                 self.set_params(leg, params);
                 let _gone = self.sip.accept_reoffer(now, call, Some(body));
                 tracing::info!(%leg, held, "session changed by the peer");
+                if told && let Some(other) = self.other_leg(leg) {
+                    self.remote_hold(other, held);
+                }
             }
             Err(status) => {
                 let _gone = self.sip.refuse_reoffer(now, call, status);
@@ -155,6 +159,11 @@ impl Exchange {
         Some(Place {
             id: leg.0 & 0x7FFF_FFFF,
             rtp: SocketAddr::new(sip.seen_as, port),
+            direction: if sip.held {
+                Direction::SendOnly
+            } else {
+                Direction::SendRecv
+            },
             ptime_ms: self.settings.ptime_ms,
             dtmf: self.settings.dtmf,
         })
@@ -164,6 +173,7 @@ impl Exchange {
     pub(super) fn media_shard(&self, leg: LegId) -> Option<base::ShardId> {
         match self.legs.get(&leg).map(|l| &l.kind) {
             Some(Kind::Line(line)) => self.session_shard(line.session),
+            Some(Kind::Transfer(transfer)) => self.media_shard(transfer.remains),
             Some(Kind::Stream(stream)) => stream.halves().find_map(|(_, half)| self.wiring.shard_of(half)),
             _ => self.wiring.shard_of(leg),
         }

@@ -84,8 +84,13 @@ impl Exchange {
                 return;
             }
             None => None,
+            Some(_) if self.guard.wait(now, peer).is_some() => {
+                self.refuse_half(session, half, Outcome::new(EndReason::RateLimited));
+                return;
+            }
             Some((user, password)) if self.password_is(&user, &password) => Some(user),
             Some(_) => {
+                self.wrong_login(now, peer);
                 let outcome = Outcome::from_status(403, "Wrong user name or password");
                 self.refuse_half(session, half, outcome);
                 return;

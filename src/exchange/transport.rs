@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use base::ConnId;
 use sip::{Message, ParseError, Source, Transport};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::mpsc;
 
 use super::connection::{self, Line, Made, WRITE_QUEUE};
+use super::websocket::{self, Origins};
 use crate::net::{self, Gate, Permit, TlsAcceptor, TlsConnector};
 
 /// Longest time for a connection to be made, and for TLS to be opened on one.
@@ -23,10 +25,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct SipSockets {
     /// UDP, in the order of the configuration.
     pub udp: Vec<UdpSocket>,
-    /// Connections: first the listeners in the clear, then those with TLS.
+    /// Connections.
     pub gate: Gate,
-    /// How many of them are in the clear.
-    pub plain: usize,
+    /// What is spoken on each of its listeners.
+    pub spoken: Vec<Transport>,
+    /// Which web pages may connect.
+    pub origins: Origins,
     /// Our side of accepted TLS connections.
     pub acceptor: Option<TlsAcceptor>,
     /// Our side of those we make; `None` when there is nobody to trust.
@@ -34,11 +38,13 @@ pub struct SipSockets {
 }
 
 impl SipSockets {
-    /// The addresses of the connections' listeners: in the clear, with TLS.
-    pub fn gate_addresses(&self) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
-        let mut plain = self.gate.local_addresses();
-        let tls = plain.split_off(self.plain.min(plain.len()));
-        (plain, tls)
+    /// Where connections for a transport are taken.
+    pub fn addresses(&self, transport: Transport) -> Vec<SocketAddr> {
+        let addresses = self.gate.local_addresses().into_iter().zip(&self.spoken);
+        addresses
+            .filter(|(_, t)| **t == transport)
+            .map(|(a, _)| a)
+            .collect()
     }
 }
 
@@ -77,7 +83,8 @@ impl Transports {
         let SipSockets {
             udp,
             gate,
-            plain,
+            spoken,
+            origins,
             acceptor,
             connector,
         } = sip;
@@ -91,8 +98,9 @@ impl Transports {
         let door = Door {
             next_conn: next_conn.clone(),
             arrivals: arrivals.clone(),
+            origins,
         };
-        tokio::spawn(accept(gate, plain, acceptor, door));
+        tokio::spawn(accept(gate, spoken, acceptor, door));
         Ok(Transports {
             udp: sockets,
             connections: HashMap::new(),
@@ -295,6 +303,7 @@ async fn read_datagrams(socket: Arc<UdpSocket>, local: SocketAddr, arrivals: mps
 struct Door {
     next_conn: Arc<AtomicU64>,
     arrivals: mpsc::Sender<Arrival>,
+    origins: Origins,
 }
 
 impl Door {
@@ -323,40 +332,60 @@ impl Door {
     }
 }
 
-async fn accept(mut gate: Gate, plain: usize, mut acceptor: Option<TlsAcceptor>, door: Door) {
+async fn accept(mut gate: Gate, spoken: Vec<Transport>, mut acceptor: Option<TlsAcceptor>, door: Door) {
     loop {
         let (listener, stream, remote, permit) = gate.accept().await;
-        let tls = match &mut acceptor {
-            Some(acceptor) if listener >= plain => Some(acceptor.current()),
-            _ => None,
+        let Some(&transport) = spoken.get(listener) else {
+            continue;
         };
-        tokio::spawn(serve(door.clone(), stream, remote, tls, permit));
+        let tls = acceptor.as_mut().filter(|_| transport.is_secure());
+        let tls = tls.map(TlsAcceptor::current);
+        let _best_effort = stream.set_nodelay(true);
+        tokio::spawn(serve(door.clone(), transport, stream, remote, tls, permit));
     }
 }
 
 /// Serves one accepted connection; the permit is its place within the limits.
 async fn serve(
     door: Door,
+    transport: Transport,
     stream: TcpStream,
     remote: SocketAddr,
     tls: Option<Arc<rustls::ServerConfig>>,
-    _permit: Permit,
+    permit: Permit,
 ) {
-    let _best_effort = stream.set_nodelay(true);
     let Ok(local) = stream.local_addr() else { return };
     match tls {
-        None => {
-            let (line, queue) = door.line(Transport::Tcp, local, remote);
-            connection::run(line, stream, queue).await;
-        }
+        None => serve_stream(door, transport, stream, local, remote, permit).await,
         Some(config) => match net::open_tls(config, stream, CONNECT_TIMEOUT).await {
-            Ok(stream) => {
-                let (line, queue) = door.line(Transport::Tls, local, remote);
-                connection::run(line, stream, queue).await;
-            }
+            Ok(stream) => serve_stream(door, transport, stream, local, remote, permit).await,
             Err(error) => tracing::debug!(%remote, %error, "TLS was not opened"),
         },
     }
+}
+
+async fn serve_stream<S>(
+    door: Door,
+    transport: Transport,
+    stream: S,
+    local: SocketAddr,
+    remote: SocketAddr,
+    permit: Permit,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let line = || door.line(transport, local, remote);
+    if !matches!(transport, Transport::Ws | Transport::Wss) {
+        let (line, queue) = line();
+        return connection::run(line, stream, queue).await;
+    }
+    // Whichever ends last, the HTTP connection or the WebSocket that it became, gives the place back.
+    let place = Arc::new(permit);
+    net::serve_http(stream, |request| {
+        let response = websocket::upgrade(request, &door.origins, line, place.clone());
+        std::future::ready(response)
+    })
+    .await;
 }
 
 #[cfg(test)]

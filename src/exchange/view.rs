@@ -53,13 +53,13 @@ pub struct CallView {
 /// One contact under which a user is reached.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ContactView {
-    /// Its URI.
+    /// Its URI; `client:` and the session for a client that is logged in.
     pub uri: String,
     /// Where its requests come from.
     pub remote: Option<SocketAddr>,
     /// `UDP`, `TCP` …
     pub transport: Option<&'static str>,
-    /// Seconds until it ends.
+    /// Seconds until it ends; 0 for a client, which stays as long as its connection.
     pub expires: u32,
     /// The program behind it, as it says.
     pub user_agent: Option<String>,
@@ -186,8 +186,12 @@ impl Exchange {
     /// How many are registered, and the first of all users.
     fn users(&self, now: Time, most: usize) -> (usize, Vec<UserView>) {
         let registered = self.sip.registrations();
+        // Clients are reached over their own connections.
+        let clients = &self.lines.here;
+        let without_phone = |aor: &&String| self.sip.bindings(now, aor).is_empty();
+        let only_clients = clients.keys().filter(without_phone).count();
         if most == 0 {
-            return (registered.count(), Vec::new());
+            return (registered.count() + only_clients, Vec::new());
         }
         let domain = self.settings.domains.first().map_or("localhost", String::as_str);
         let mut all: BTreeMap<String, UserView> = BTreeMap::new();
@@ -222,9 +226,24 @@ impl Exchange {
                 })
                 .collect();
         }
+        for (aor, list) in clients {
+            if all.len() >= most && !all.contains_key(aor) {
+                continue;
+            }
+            let user = all
+                .entry(aor.clone())
+                .or_insert_with(|| blank(aor.clone(), false));
+            user.contacts.extend(list.iter().map(|(session, _)| ContactView {
+                uri: format!("client:{session}"),
+                remote: self.sessions.get(session).map(|s| s.peer),
+                transport: None,
+                expires: 0,
+                user_agent: None,
+            }));
+        }
         let mut users: Vec<UserView> = all.into_values().collect();
         users.sort_by_key(|u| !u.account);
-        (count, users)
+        (count + only_clients, users)
     }
 }
 
@@ -248,5 +267,6 @@ pub(super) fn kind(kind: &Kind) -> &'static str {
         Kind::Tone => "tone",
         Kind::Live(_) => "live",
         Kind::Room(_) => "room",
+        Kind::Transfer(_) | Kind::Parked => "transfer",
     }
 }

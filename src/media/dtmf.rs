@@ -135,7 +135,7 @@ impl DtmfSender {
     pub fn new(clock: u32) -> DtmfSender {
         DtmfSender {
             clock: clock.max(1000),
-            queue: VecDeque::with_capacity(MAX_DIGITS),
+            queue: VecDeque::new(),
             state: State::Idle,
         }
     }

@@ -25,8 +25,9 @@ pub enum LatchDecision {
     Ignore,
 }
 
-/// The rule for one port. Ask it only about packets that are valid RTP (or SRTP that authenticated) of a
-/// negotiated payload type.
+/// The rule for one port. Tell it only of packets that are valid RTP (or SRTP that authenticated) of a negotiated
+/// payload type and of a source that has passed its probation ([`crate::RtpReceiver`]): of what comes before that,
+/// [`Latch::admits`] says whether it is worth a trial.
 #[derive(Clone, Debug)]
 pub struct Latch {
     signalled: Option<SocketAddr>,
@@ -65,12 +66,28 @@ impl Latch {
         }
     }
 
+    /// Whether packets from that address are expected: it is the latched one, or the signalled host's.
+    pub fn expects(&self, from: SocketAddr) -> bool {
+        self.learned.is_some_and(|l| l.addr == from) || self.signalled.is_some_and(|s| s.ip() == from.ip())
+    }
+
+    /// Whether a packet from that address could be taken now; nothing is learned. `continues` as in
+    /// [`Latch::on_packet`].
+    pub fn admits(&self, now: Time, from: SocketAddr, continues: bool) -> bool {
+        if !self.symmetric && self.signalled.is_some_and(|s| s.ip() != from.ip()) {
+            return false;
+        }
+        let Some(l) = self.learned.filter(|l| l.addr != from) else {
+            return true;
+        };
+        let quiet = now.since(l.last);
+        let rightful = Some(from) == self.signalled && now.since(l.first) < LEARNING;
+        rightful || quiet >= SILENCE || (continues && quiet >= MOVE_SILENCE)
+    }
+
     /// Judges a valid packet. `continues`: its SSRC is the current one and its sequence number follows.
     pub fn on_packet(&mut self, now: Time, from: SocketAddr, continues: bool) -> LatchDecision {
-        if !self.symmetric
-            && let Some(signalled) = self.signalled
-            && signalled.ip() != from.ip()
-        {
+        if !self.admits(now, from, continues) {
             return LatchDecision::Ignore;
         }
         match &mut self.learned {
@@ -78,16 +95,7 @@ impl Latch {
                 l.last = now;
                 LatchDecision::Accept
             }
-            Some(l) => {
-                let quiet = now.since(l.last);
-                let rightful = Some(from) == self.signalled && now.since(l.first) < LEARNING;
-                if rightful || quiet >= SILENCE || (continues && quiet >= MOVE_SILENCE) {
-                    self.learn(now, from)
-                } else {
-                    LatchDecision::Ignore
-                }
-            }
-            None => self.learn(now, from),
+            _ => self.learn(now, from),
         }
     }
 

@@ -11,12 +11,14 @@ use bytes::Bytes;
 use codecs::{CodecId, EncoderOptions, Framing, codec};
 use coded::Coded;
 use frames::Frames;
+use whole::Whole;
 
 mod buffer;
 mod bytes;
 mod coded;
 mod frames;
 mod trim;
+mod whole;
 
 /// What to choose among when planning a pipe.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,7 +31,7 @@ pub struct PipeOptions {
     pub quality: u8,
     /// Encoder effort, 0 to 10.
     pub complexity: u8,
-    /// Most audio that waits, ms; 40 to 1000.
+    /// Most audio that waits, ms; 40 to 1000. Less where payloads of a high bit rate pass whole.
     pub buffer_ms: u32,
 }
 
@@ -66,6 +68,9 @@ pub struct Pipe {
     end: u64,
     cost_us: u32,
     dropped: u64,
+    options: PipeOptions,
+    /// What comes out goes into slots of 20 ms.
+    paced: bool,
 }
 
 enum Kind {
@@ -73,6 +78,8 @@ enum Kind {
     Bytes(Bytes),
     /// Same codec with frames of its own: Speex.
     Frames(Frames),
+    /// Same codec whose payloads cannot be cut: Opus, G.722, Nellymoser.
+    Whole(Box<Whole>),
     Coded(Box<Coded>),
 }
 
@@ -98,6 +105,8 @@ impl Pipe {
             (Kind::Bytes(Bytes::new(to, buffer_ms)?), 1)
         } else if from == to && target.framing == Framing::Speex {
             (Kind::Frames(Frames::new(to, buffer_ms)), 1)
+        } else if from == to {
+            (Kind::Whole(Box::new(Whole::new(to, buffer_ms))), 1)
         } else {
             let coded = Coded::new(from, to, options, buffer_ms)?;
             let cost = coded.cost_us();
@@ -111,6 +120,8 @@ impl Pipe {
             end: 0,
             cost_us,
             dropped: 0,
+            options: *options,
+            paced: false,
         })
     }
 
@@ -130,6 +141,8 @@ impl Pipe {
             kind: Kind::Coded(Box::new(coded)),
             end: 0,
             dropped: 0,
+            options: PipeOptions::default(),
+            paced: false,
         })
     }
 
@@ -145,6 +158,18 @@ impl Pipe {
             }
             _ => Ok(()),
         }
+    }
+
+    /// What comes out goes into slots of 20 ms: payloads that can be neither cut nor joined are transcoded from the
+    /// first on that is of another length.
+    pub fn pace(&mut self) {
+        self.paced = true;
+    }
+
+    /// Whether payloads pass as they are, of whatever length, and lost ones leave a hole in time for the receiver to
+    /// fill: it knows the codec's state.
+    pub fn is_whole(&self) -> bool {
+        matches!(self.kind, Kind::Whole(_))
     }
 
     /// What goes in.
@@ -183,9 +208,11 @@ impl Pipe {
     /// # Errors
     /// [`Error::BadPayload`] when not one frame can be read; conceal instead.
     pub fn push(&mut self, time: MediaTime, payload: &[u8]) -> Result<u32, Error> {
+        self.keep_pace(payload)?;
         let (taken, dropped) = match &mut self.kind {
             Kind::Bytes(b) => b.push(payload)?,
             Kind::Frames(f) => f.push(payload)?,
+            Kind::Whole(w) => w.push(payload)?,
             Kind::Coded(c) => c.push(payload)?,
         };
         self.dropped += u64::from(dropped);
@@ -202,19 +229,21 @@ impl Pipe {
         let (taken, dropped) = match &mut self.kind {
             Kind::Bytes(b) => b.conceal(ticks),
             Kind::Frames(f) => f.conceal(ticks),
+            Kind::Whole(_) => (0, 0),
             Kind::Coded(c) => c.conceal(ticks),
         };
         self.dropped += u64::from(dropped);
         self.set_end(time, taken);
     }
 
-    /// The next frame of 20 ms, written into `out`; `None` when less waits, or `out` is too small for a frame
+    /// The next frame of 20 ms (of its own length when [`Pipe::is_whole`]), written into `out`; `None` when less waits, or `out` is too small for a frame
     /// (then it is lost: give at least the codec's `max_frame_bytes`).
     pub fn next_frame(&mut self, out: &mut [u8]) -> Option<PipeFrame> {
         let time = MediaTime::new(self.end.saturating_sub(u64::from(self.depth())), self.clock);
         let (len, ticks) = match &mut self.kind {
             Kind::Bytes(b) => b.next_frame(out),
             Kind::Frames(f) => f.next_frame(out),
+            Kind::Whole(w) => w.next_frame(out),
             Kind::Coded(c) => c.next_frame(out),
         }?;
         Some(PipeFrame { len, ticks, time })
@@ -225,6 +254,7 @@ impl Pipe {
         match &self.kind {
             Kind::Bytes(b) => b.depth(),
             Kind::Frames(f) => f.depth(),
+            Kind::Whole(w) => w.depth(),
             Kind::Coded(c) => c.depth(),
         }
     }
@@ -245,6 +275,7 @@ impl Pipe {
         match &mut self.kind {
             Kind::Bytes(b) => b.is_silent_front(),
             Kind::Frames(f) => f.is_silent_front(),
+            Kind::Whole(w) => w.is_silent_front(),
             Kind::Coded(c) => c.is_silent_front(),
         }
     }
@@ -254,6 +285,7 @@ impl Pipe {
         match &mut self.kind {
             Kind::Bytes(b) => b.drop_front(ticks),
             Kind::Frames(f) => f.drop_front(ticks),
+            Kind::Whole(w) => w.drop_front(ticks),
             Kind::Coded(c) => c.drop_front(ticks),
         }
     }
@@ -264,14 +296,14 @@ impl Pipe {
     pub fn compress_one(&mut self, most: u32) -> u32 {
         match &mut self.kind {
             Kind::Bytes(b) => b.compress_one(most),
-            Kind::Frames(_) => 0,
+            Kind::Frames(_) | Kind::Whole(_) => 0,
             Kind::Coded(c) => c.compress_one(most),
         }
     }
 
     /// Whether [`Pipe::compress_one`] can ever do anything.
     pub fn can_compress(&self) -> bool {
-        !matches!(self.kind, Kind::Frames(_))
+        !matches!(self.kind, Kind::Frames(_) | Kind::Whole(_))
     }
 
     /// Drops all that waits and forgets the past, as when the source changes.
@@ -279,8 +311,29 @@ impl Pipe {
         match &mut self.kind {
             Kind::Bytes(b) => b.reset(),
             Kind::Frames(f) => f.reset(),
+            Kind::Whole(w) => w.reset(),
             Kind::Coded(c) => c.reset(),
         }
+    }
+
+    /// Turns to transcoding when a payload comes that fits no slot.
+    fn keep_pace(&mut self, payload: &[u8]) -> Result<(), Error> {
+        let Kind::Whole(whole) = &mut self.kind else {
+            return Ok(());
+        };
+        let slot = self.clock / 50;
+        if !self.paced || whole.ticks(payload).is_none_or(|ticks| ticks == slot) {
+            return Ok(());
+        }
+        let buffer_ms = self.options.buffer_ms.clamp(40, 1000);
+        let mut coded = Coded::new(self.from, self.to, &self.options, buffer_ms)?;
+        let mut waiting = [0; crate::params::MAX_PAYLOAD];
+        while let Some((len, _)) = whole.next_frame(&mut waiting) {
+            let _unreadable = coded.push(waiting.get(..len).unwrap_or_default());
+        }
+        self.cost_us = coded.cost_us();
+        self.kind = Kind::Coded(Box::new(coded));
+        Ok(())
     }
 
     fn set_end(&mut self, time: MediaTime, taken: u32) {

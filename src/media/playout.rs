@@ -80,7 +80,8 @@ impl Playout {
     pub const BUFFER_MS: u32 = params::LONGEST_MESSAGE_MS + params::PLAYOUT_SLOTS * 20;
 
     /// A playout of what comes through `pipe`.
-    pub fn new(pipe: Pipe) -> Playout {
+    pub fn new(mut pipe: Pipe) -> Playout {
+        pipe.pace();
         let slot_ticks = pipe.frame_ticks();
         Playout {
             pipe,

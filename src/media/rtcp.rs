@@ -6,8 +6,11 @@
 use crate::{Error, RtpSender};
 use base::{Rng, Time};
 use rtcp_types::prelude::*;
-use rtcp_types::{Bye, Compound, ReceiverReport, ReportBlock, Sdes, SdesChunk, SdesItem, SenderReport};
+use rtcp_types::{Bye, Compound, ReceiverReport, ReportBlock, SenderReport};
 use std::time::Duration;
+use write::{Block, SenderInfo, Writer};
+
+mod write;
 
 /// The fixed minimum between reports (RFC 3550 §6.2); half of it before the first.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -293,7 +296,7 @@ impl RtcpSession {
         base.mul_f64(random / COMPENSATION)
     }
 
-    fn block(&mut self, now: Time) -> Option<rtcp_types::ReportBlockBuilder> {
+    fn block(&mut self, now: Time) -> Option<Block> {
         let source = self.source.as_mut()?;
         let expected = source.expected();
         let interval_expected = expected - source.expected_prior;
@@ -311,55 +314,41 @@ impl RtcpSession {
             }
             None => (0, 0),
         };
-        Some(
-            ReportBlock::builder(source.ssrc)
-                .fraction_lost(fraction as u8)
-                .cumulative_lost(cumulative)
-                .extended_sequence_number(source.max_seq as u32)
-                .interarrival_jitter(source.jitter as u32)
-                .last_sender_report_timestamp(lsr)
-                .delay_since_last_sender_report_timestamp(dlsr),
-        )
+        Some(Block {
+            ssrc: source.ssrc,
+            fraction_lost: fraction as u8,
+            cumulative_lost: cumulative,
+            max_seq: source.max_seq as u32,
+            jitter: source.jitter as u32,
+            last_sr: lsr,
+            delay_since_last_sr: dlsr,
+        })
     }
 
     fn build(&mut self, now: Time, sender: &RtpSender, bye: bool, out: &mut [u8]) -> Result<usize, Error> {
         let ssrc = sender.ssrc();
         let block = self.block(now);
-        let mut compound = Compound::builder();
-        match self.sent.filter(|_| self.sent_since_report) {
-            Some((at, timestamp)) => {
+        let info = self
+            .sent
+            .filter(|_| self.sent_since_report)
+            .map(|(at, timestamp)| {
                 let ticks = now.since(at).as_nanos() * u128::from(self.clock) / 1_000_000_000;
                 let (packets, octets) = sender.sent();
-                let mut sr = SenderReport::builder(ssrc)
-                    .ntp_timestamp(ntp(now))
-                    .rtp_timestamp(timestamp.wrapping_add(ticks as u32))
-                    .packet_count(packets as u32)
-                    .octet_count(octets as u32);
-                if let Some(block) = block {
-                    sr = sr.add_report_block(block);
+                SenderInfo {
+                    ntp: ntp(now),
+                    rtp: timestamp.wrapping_add(ticks as u32),
+                    packets: packets as u32,
+                    octets: octets as u32,
                 }
-                compound = compound.add_packet(sr);
-            }
-            None => {
-                let mut rr = ReceiverReport::builder(ssrc);
-                if let Some(block) = block {
-                    rr = rr.add_report_block(block);
-                }
-                compound = compound.add_packet(rr);
-            }
-        }
+            });
         self.sent_since_report = false;
-        compound =
-            compound.add_packet(Sdes::builder().add_chunk(
-                SdesChunk::builder(ssrc).add_item(SdesItem::builder(SdesItem::CNAME, &self.cname)),
-            ));
+        let mut writer = Writer::new(out);
+        writer.report(ssrc, info, block);
+        writer.cname(ssrc, &self.cname);
         if bye {
-            compound = compound.add_packet(Bye::builder().add_source(ssrc));
+            writer.bye(ssrc);
         }
-        compound.write_into(out).map_err(|e| match e {
-            rtcp_types::RtcpWriteError::OutputTooSmall(n) => Error::OutputTooSmall(n),
-            _ => Error::OutputTooSmall(0),
-        })
+        writer.finish().map_err(Error::OutputTooSmall)
     }
 }
 
@@ -427,6 +416,50 @@ mod tests {
             let arrival = now + Duration::from_millis(30);
             y.rtcp
                 .on_received(arrival, p.ssrc, seq, p.timestamp, 160, now == Time::ZERO);
+        }
+    }
+
+    #[test]
+    fn reports_have_the_room_they_say_and_names_of_every_length() {
+        for len in 0..=255 {
+            let name = "n".repeat(len);
+            let mut rng = Rng::new(1);
+            let (mut rtcp, rtp) = (
+                RtcpSession::new(rng.fork(), &name, 8000),
+                RtpSender::new(&mut rng),
+            );
+            rtcp.on_received(at(0), 9, 70_000, 0, 160, true);
+            rtcp.on_sent(at(0), 5);
+            let mut out = [0u8; 400];
+            let n = rtcp.bye(at(20), &rtp, &mut out).unwrap();
+            assert_eq!(n % 4, 0);
+            let mut kinds = Vec::new();
+            for packet in Compound::parse(&out[..n]).unwrap() {
+                match packet.unwrap() {
+                    rtcp_types::Packet::Sr(sr) => {
+                        assert_eq!((sr.ssrc(), sr.report_blocks().count()), (rtp.ssrc(), 1));
+                        kinds.push(200);
+                    }
+                    rtcp_types::Packet::Sdes(sdes) => {
+                        let chunk = sdes.chunks().next().unwrap();
+                        let item = chunk.items().next().unwrap();
+                        assert_eq!((chunk.ssrc(), item.value()), (rtp.ssrc(), name.as_bytes()));
+                        kinds.push(202);
+                    }
+                    rtcp_types::Packet::Bye(bye) => {
+                        assert_eq!(bye.ssrcs().collect::<Vec<_>>(), [rtp.ssrc()]);
+                        kinds.push(203);
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+            assert_eq!(kinds, [200, 202, 203]);
+            // Without news there is a receiver report, 20 bytes shorter.
+            assert_eq!(rtcp.bye(at(20), &rtp, &mut out), Ok(n - 20));
+            assert_eq!(
+                rtcp.bye(at(20), &rtp, &mut out[..10]),
+                Err(Error::OutputTooSmall(n - 20))
+            );
         }
     }
 

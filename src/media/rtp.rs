@@ -210,7 +210,7 @@ const MAX_DROPOUT: u16 = 3_000;
 const MAX_MISORDER: u16 = 100;
 
 /// Decides which packets belong to the stream we listen to (RFC 3550 A.1, made light: the first source is
-/// believed at once, since the call waits for it; a rival one must show two packets in sequence).
+/// believed at once if it was expected, since the call waits for it; any other must show two packets in sequence).
 #[derive(Clone, Debug, Default)]
 pub struct RtpReceiver {
     current: Option<Source>,
@@ -255,28 +255,29 @@ impl RtpReceiver {
         self.rival = None;
     }
 
-    /// Judges a packet by its SSRC and sequence number.
-    pub fn accept(&mut self, now: Time, ssrc: u32, seq: u16) -> Verdict {
-        match &mut self.current {
-            Some(source) if source.ssrc == ssrc => source.update(now, seq),
-            Some(source) if now.since(source.last) < SOURCE_SILENCE => {
-                let run = match self.rival {
-                    Some(r) if r.ssrc == ssrc && r.next == seq => r.run + 1,
-                    _ => 1,
-                };
-                if run >= MIN_SEQUENTIAL {
-                    self.adopt(now, ssrc, seq)
-                } else {
-                    self.rival = Some(Rival {
-                        ssrc,
-                        next: seq.wrapping_add(1),
-                        run,
-                    });
-                    Verdict::Probation
-                }
-            }
-            _ => self.adopt(now, ssrc, seq),
+    /// Judges a packet by its SSRC and sequence number. `expected`: it comes from where media was to come from.
+    pub fn accept(&mut self, now: Time, ssrc: u32, seq: u16, expected: bool) -> Verdict {
+        let busy = match &mut self.current {
+            Some(source) if source.ssrc == ssrc => return source.update(now, seq),
+            Some(source) => now.since(source.last) < SOURCE_SILENCE,
+            None => false,
+        };
+        if expected && !busy {
+            return self.adopt(now, ssrc, seq);
         }
+        let run = match self.rival {
+            Some(r) if r.ssrc == ssrc && r.next == seq => r.run + 1,
+            _ => 1,
+        };
+        if run >= MIN_SEQUENTIAL {
+            return self.adopt(now, ssrc, seq);
+        }
+        self.rival = Some(Rival {
+            ssrc,
+            next: seq.wrapping_add(1),
+            run,
+        });
+        Verdict::Probation
     }
 
     fn adopt(&mut self, now: Time, ssrc: u32, seq: u16) -> Verdict {
@@ -376,25 +377,32 @@ mod tests {
     #[test]
     fn a_rival_needs_two_in_sequence_and_a_silence_needs_none() {
         let mut r = RtpReceiver::new();
-        assert_eq!(r.accept(at(0), 1, 100), Verdict::Restarted);
-        assert_eq!(r.accept(at(20), 1, 101), Verdict::Accepted);
-        assert_eq!(r.accept(at(21), 2, 7), Verdict::Probation);
-        assert_eq!(r.accept(at(30), 2, 9), Verdict::Probation);
-        assert_eq!(r.accept(at(40), 1, 102), Verdict::Accepted);
-        assert_eq!(r.accept(at(50), 2, 10), Verdict::Restarted);
+        assert_eq!(r.accept(at(0), 1, 100, true), Verdict::Restarted);
+        assert_eq!(r.accept(at(20), 1, 101, true), Verdict::Accepted);
+        assert_eq!(r.accept(at(21), 2, 7, true), Verdict::Probation);
+        assert_eq!(r.accept(at(30), 2, 9, true), Verdict::Probation);
+        assert_eq!(r.accept(at(40), 1, 102, true), Verdict::Accepted);
+        assert_eq!(r.accept(at(50), 2, 10, true), Verdict::Restarted);
         assert_eq!(r.ssrc(), Some(2));
-        assert_eq!(r.accept(at(600), 3, 1), Verdict::Restarted);
+        assert_eq!(r.accept(at(600), 3, 1, true), Verdict::Restarted);
+        // From elsewhere, even the first has to show two.
+        let mut r = RtpReceiver::new();
+        assert_eq!(r.accept(at(0), 4, 7, false), Verdict::Probation);
+        assert_eq!(r.accept(at(5), 1, 100, true), Verdict::Restarted);
+        let mut r = RtpReceiver::new();
+        assert_eq!(r.accept(at(0), 4, 7, false), Verdict::Probation);
+        assert_eq!(r.accept(at(20), 4, 8, false), Verdict::Restarted);
     }
 
     #[test]
     fn a_jump_in_sequence_is_believed_the_second_time() {
         let mut r = RtpReceiver::new();
-        r.accept(at(0), 1, 100);
-        assert_eq!(r.accept(at(20), 1, 40_000), Verdict::Probation);
-        assert_eq!(r.accept(at(40), 1, 101), Verdict::Accepted);
-        assert_eq!(r.accept(at(60), 1, 40_000), Verdict::Probation);
-        assert_eq!(r.accept(at(80), 1, 40_001), Verdict::Restarted);
-        assert_eq!(r.accept(at(90), 1, 39_990), Verdict::Accepted);
+        r.accept(at(0), 1, 100, true);
+        assert_eq!(r.accept(at(20), 1, 40_000, true), Verdict::Probation);
+        assert_eq!(r.accept(at(40), 1, 101, true), Verdict::Accepted);
+        assert_eq!(r.accept(at(60), 1, 40_000, true), Verdict::Probation);
+        assert_eq!(r.accept(at(80), 1, 40_001, true), Verdict::Restarted);
+        assert_eq!(r.accept(at(90), 1, 39_990, true), Verdict::Accepted);
     }
 
     proptest! {

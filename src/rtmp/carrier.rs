@@ -70,6 +70,13 @@ impl Carrier {
         self.used = (self.used + bytes).min(self.input.len());
     }
 
+    /// The handshake is over: its room is given back.
+    pub(crate) fn settle(&mut self) {
+        self.input.drain(..self.used);
+        self.used = 0;
+        self.input.shrink_to_fit();
+    }
+
     /// The next message, if one is complete.
     pub(crate) fn next(&mut self) -> Result<Option<Located>, Error> {
         loop {

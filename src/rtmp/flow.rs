@@ -121,6 +121,9 @@ impl Flow {
         }
         if self.recent.len() == RECENT {
             self.recent.pop_front();
+        } else {
+            // All at once, with the first answer.
+            self.recent.reserve_exact(RECENT - self.recent.len());
         }
         self.recent.push_back(rtt);
         Some(rtt)
@@ -159,6 +162,11 @@ impl Flow {
     /// Whether the last known state is a stall.
     pub fn is_stalled(&self) -> bool {
         self.stalled
+    }
+
+    /// Whether silence would be skipped now.
+    pub fn is_behind(&self) -> bool {
+        !self.behind.is_zero()
     }
 
     /// How many stalls there were.

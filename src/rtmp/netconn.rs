@@ -71,6 +71,8 @@ pub struct NetConnection {
     /// Commands go out as type 17.
     amf3: bool,
     outgoing: VecDeque<Outgoing>,
+    /// Bodies of small messages that were sent, to be used again: pings and their answers come several a second.
+    spare: Vec<Vec<u8>>,
     overflow: bool,
     /// Watches the peer's reading.
     pub flow: Flow,
@@ -87,6 +89,10 @@ pub struct NetConnection {
 
 /// Acknowledgement window until the peer announces one, in bytes.
 const DEFAULT_WINDOW: u32 = 2_500_000;
+/// Room for the body of any user control event, in bytes.
+const SMALL: usize = 16;
+/// Bodies kept for reuse.
+const SPARE: usize = 4;
 /// Smaller windows are taken as this many bytes, lest every read be answered by a message.
 const MIN_WINDOW: u32 = 1024;
 
@@ -105,6 +111,7 @@ impl NetConnection {
             chunked,
             amf3: false,
             outgoing: VecDeque::new(),
+            spare: Vec::new(),
             overflow: false,
             flow: Flow::new(flow),
             last_heard: now,
@@ -204,7 +211,8 @@ impl NetConnection {
 
     /// Queues a user control event.
     pub fn user_control(&mut self, event: UserControl) {
-        let mut body = Vec::with_capacity(10);
+        let mut body = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(SMALL));
+        body.clear();
         event.encode(&mut body);
         self.queue(kind::USER_CONTROL, 0, 0, body);
     }
@@ -260,6 +268,13 @@ impl NetConnection {
     /// The next message to be sent.
     pub fn poll_message(&mut self) -> Option<Outgoing> {
         self.outgoing.pop_front()
+    }
+
+    /// Takes the body of a message back that was sent.
+    pub fn give_back(&mut self, body: Vec<u8>) {
+        if body.capacity() == SMALL && self.spare.len() < SPARE {
+            self.spare.push(body);
+        }
     }
 
     /// Messages waiting.

@@ -184,6 +184,7 @@ impl Outbox {
         while out.len() - start < budget {
             if let Some(message) = net.poll_message() {
                 self.write_command(&message, out);
+                net.give_back(message.payload);
             } else if net.flow.stalled(now) {
                 break;
             } else if let Some(audio) = self.audio.pop_front() {

@@ -32,6 +32,11 @@ pub(super) struct Backlog {
 }
 
 impl Backlog {
+    /// Whether a frame of that length will be left out soon, best a silent one.
+    pub(super) fn is_long(&self, length: Duration) -> bool {
+        self.excess >= length
+    }
+
     /// Whether a frame of that length is to be sent at `now`.
     pub(super) fn admits(&mut self, now: Time, length: Duration, silent: bool) -> bool {
         let waits = self.until.since(now);

@@ -124,6 +124,8 @@ pub enum Command {
         leg: LegId,
         /// `0`-`9`, `*`, `#`, `A`-`D`.
         digit: char,
+        /// How long, ms: 40 to 8,000.
+        ms: u32,
     },
     /// Something of a room's mixer.
     Room {
@@ -187,12 +189,14 @@ pub enum Event {
         /// Which leg.
         leg: LegId,
     },
-    /// A digit came in as a telephone-event.
+    /// A digit came in.
     Digit {
         /// From which leg.
         leg: LegId,
         /// Which digit.
         digit: char,
+        /// It was heard in the audio, which goes on to the other party; else it was a telephone-event.
+        in_band: bool,
     },
     /// A room's mixer tells something.
     Room {
@@ -299,10 +303,12 @@ pub enum FrameKind {
         /// How much is missing, in ticks of that clock.
         ticks: u32,
     },
-    /// A whole FLV audio tag body that is relayed as it is (a codec we do not decode).
+    /// A whole FLV audio tag body that is relayed as it is: a codec of streaming tools.
     Tag {
-        /// RTMP timestamp, ms.
-        ms: u32,
+        /// When its first sample was captured, in ms of RTMP.
+        time: MediaTime,
+        /// The codec, if it can be decoded for those who do not take it as it is.
+        codec: Option<CodecId>,
     },
     /// A whole FLV video tag body.
     Video {

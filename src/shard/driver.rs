@@ -7,7 +7,6 @@ mod flows;
 mod tunnel;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -16,7 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use base::{LegId, Rng, SessionId, ShardId, Time};
+use base::{IdMap, LegId, Rng, SessionId, ShardId, Time};
 use rtmp::rtmpt::Tunnel;
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -197,9 +196,9 @@ struct LegIo {
 struct Driver {
     shard: Shard,
     clock: Clock,
-    sessions: HashMap<SessionId, SessionIo>,
-    tunnels: HashMap<SessionId, TunnelIo>,
-    legs: HashMap<LegId, LegIo>,
+    sessions: IdMap<SessionId, SessionIo>,
+    tunnels: IdMap<SessionId, TunnelIo>,
+    legs: IdMap<LegId, LegIo>,
     /// Sockets for RTMFP clients.
     rtmfp: Vec<Rc<UdpSocket>>,
     ports: RtpPorts,
@@ -212,6 +211,8 @@ struct Driver {
     rearm: Rc<Notify>,
     /// What is read lands here: one for all sockets, for only one is read at a time.
     buffer: Box<[u8]>,
+    /// What is written passes through here.
+    out: Vec<u8>,
 }
 
 type Shared = Rc<RefCell<Driver>>;
@@ -237,9 +238,9 @@ async fn serve(start: Start) {
     let driver: Shared = Rc::new(RefCell::new(Driver {
         shard: Shard::new(id, settings, rng),
         clock,
-        sessions: HashMap::new(),
-        tunnels: HashMap::new(),
-        legs: HashMap::new(),
+        sessions: IdMap::default(),
+        tunnels: IdMap::default(),
+        legs: IdMap::default(),
         rtmfp: Vec::new(),
         ports,
         events,
@@ -248,6 +249,7 @@ async fn serve(start: Start) {
         armed: None,
         rearm: rearm.clone(),
         buffer: vec![0; READ].into(),
+        out: Vec::new(),
     }));
     tokio::task::spawn_local(timers(driver.clone(), rearm));
     flows::open(&driver, rtmfp, entropy);
@@ -561,10 +563,11 @@ impl Driver {
             return self.shard.flush_rtmfp(now, session);
         };
         loop {
-            if io.written == io.pending.len() {
-                io.pending.clear();
-                io.written = 0;
-                if self.shard.transmit(now, session, &mut io.pending, WRITE_CHUNK) == 0 {
+            // What was taken from the machine before goes first.
+            let kept = !io.pending.is_empty();
+            if !kept {
+                self.out.clear();
+                if self.shard.transmit(now, session, &mut self.out, WRITE_CHUNK) == 0 {
                     if io.wire.try_flush().is_err() {
                         // A broken one is seen by its reader.
                         io.blocked.set();
@@ -572,20 +575,34 @@ impl Driver {
                     return;
                 }
             }
-            let rest = io.pending.get(io.written..).unwrap_or_default();
-            match io.wire.try_write(rest) {
-                Ok(n) => io.written += n,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    io.blocked.set();
-                    return;
-                }
+            let rest = if kept {
+                io.pending.get(io.written..).unwrap_or_default()
+            } else {
+                &self.out
+            };
+            let taken = match io.wire.try_write(rest) {
+                Ok(n) => n,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
                 Err(_) => {
                     // The reading side sees the end too; nothing more is written until then.
-                    io.pending.clear();
+                    io.pending = Vec::new();
                     io.written = 0;
                     self.shard.handle_closed(now, session);
                     return;
                 }
+            };
+            let left = rest.get(taken..).unwrap_or_default();
+            if left.is_empty() {
+                io.pending = Vec::new();
+                io.written = 0;
+            } else if kept {
+                io.written += taken;
+            } else {
+                io.pending = left.to_vec();
+            }
+            if taken == 0 {
+                io.blocked.set();
+                return;
             }
         }
     }

@@ -1,10 +1,9 @@
 //! Live figures of a shard, made when somebody asks: nothing here runs while nobody looks, but the counters that
 //! each leg keeps anyway.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
-use base::{CallId, LegId, Time};
+use base::{CallId, IdMap, LegId, Time};
 use codecs::{CodecId, Decoder};
 
 use super::Shard;
@@ -131,7 +130,7 @@ pub(super) struct Watch {
     /// Of legs that are gone.
     closed: Vec<Traffic>,
     pub(super) lateness: Lateness,
-    meters: HashMap<LegId, Meter>,
+    meters: IdMap<LegId, Meter>,
 }
 
 /// Measures the level of one source.
@@ -278,6 +277,8 @@ impl MediaLeg {
             Kind::Publish(publish) => Some(publish.stats()),
             Kind::Play(play) => Some(play.stats()),
             Kind::Tone(_) | Kind::Proxy | Kind::Member(_) | Kind::Room(_) => None,
+            #[cfg(test)]
+            Kind::Probe(_) => None,
         }
     }
 }

@@ -41,6 +41,9 @@ pub(super) enum Kind {
     Member(LegId),
     /// A room's mixer; absent while it has its turn.
     Room(Option<Box<Room>>),
+    /// Work that a test does on each turn and for each frame.
+    #[cfg(test)]
+    Probe(Box<dyn FnMut()>),
 }
 
 /// A published stream.
@@ -99,7 +102,10 @@ impl MediaLeg {
             FrameKind::Data { .. } => payload.starts_with(b"\x02\x00\x0aonMetaData"),
             // AVC and AAC sequence headers (FLV Annex E.4.2.2, E.4.3.2): packet type 0.
             FrameKind::Video { .. } => matches!(payload, [first, 0, ..] if first & 0x8F == 7),
-            FrameKind::Tag { .. } => matches!(payload, [first, 0, ..] if first >> 4 == 10),
+            // And the sequence start of Enhanced RTMP.
+            FrameKind::Tag { .. } => {
+                matches!(payload, [first, 0, ..] if first >> 4 == 10) || payload.first() == Some(&0x90)
+            }
             _ => false,
         };
         if !is_header {

@@ -12,7 +12,9 @@ mod dealer;
 mod driver;
 mod figures;
 mod flows;
+mod flv_audio;
 mod fresh;
+mod inband;
 mod leg;
 mod outbox;
 mod play;
@@ -20,15 +22,17 @@ mod room;
 mod rtp_leg;
 mod session;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::{CallId, EndReason, LegId, Rng, SessionId, ShardId, Time};
+use base::{CallId, EndReason, IdMap, LegId, Rng, SessionId, ShardId, Time};
 use call::{Intent, StreamEvent};
 use rtmp::server::{Connection, ServerConfig};
 
@@ -58,8 +62,8 @@ pub struct Shard {
     id: ShardId,
     settings: Arc<Settings>,
     rng: Rng,
-    sessions: HashMap<SessionId, Session>,
-    legs: HashMap<LegId, MediaLeg>,
+    sessions: IdMap<SessionId, Session>,
+    legs: IdMap<LegId, MediaLeg>,
     /// Legs that have work on the media clock, by the step at which they have their turn.
     phases: [Vec<LegId>; PHASES],
     /// The next step of the media clock; `None` while no leg needs it.
@@ -85,8 +89,8 @@ impl Shard {
             id,
             settings,
             rng,
-            sessions: HashMap::new(),
-            legs: HashMap::new(),
+            sessions: IdMap::default(),
+            legs: IdMap::default(),
             phases: Default::default(),
             next_step: None,
             step: 0,
@@ -155,24 +159,21 @@ impl Shard {
 
     /// A datagram came on the RTP port of a leg.
     pub fn handle_rtp(&mut self, now: Time, leg: LegId, from: SocketAddr, packet: &[u8]) {
-        let Some(MediaLeg {
-            kind: Kind::Rtp(rtp), ..
-        }) = self.legs.get_mut(&leg)
-        else {
-            return;
-        };
-        rtp.handle_rtp(now, from, packet);
-        self.guard_leg(now, leg, |shard| shard.run_rtp(now, leg));
+        self.guard_leg(now, leg, |shard| {
+            if let Some(rtp) = shard.rtp_mut(leg) {
+                rtp.handle_rtp(now, from, packet);
+                shard.run_rtp(now, leg);
+            }
+        });
     }
 
     /// A datagram came on the RTCP port of a leg.
     pub fn handle_rtcp(&mut self, now: Time, leg: LegId, from: SocketAddr, packet: &[u8]) {
-        if let Some(MediaLeg {
-            kind: Kind::Rtp(rtp), ..
-        }) = self.legs.get_mut(&leg)
-        {
-            rtp.handle_rtcp(now, from, packet);
-        }
+        self.guard_leg(now, leg, |shard| {
+            if let Some(rtp) = shard.rtp_mut(leg) {
+                rtp.handle_rtcp(now, from, packet);
+            }
+        });
     }
 
     /// The ports of [`Output::OpenRtp`] are bound, or none was to be had.
@@ -213,14 +214,11 @@ impl Shard {
                 }
             }
             Command::OpenRtp { leg, call, ip } => self.open_rtp(leg, call, ip),
-            Command::Rtp { leg, params } => {
-                if let Some(MediaLeg {
-                    kind: Kind::Rtp(rtp), ..
-                }) = self.legs.get_mut(&leg)
-                {
+            Command::Rtp { leg, params } => self.guard_leg(now, leg, |shard| {
+                if let Some(rtp) = shard.rtp_mut(leg) {
                     rtp.set_params(now, *params);
                 }
-            }
+            }),
             Command::OpenTone { leg, call } => {
                 self.legs
                     .insert(leg, MediaLeg::new(call, Kind::Tone(Box::new(ToneLeg::new()))));
@@ -242,12 +240,9 @@ impl Shard {
             }
             Command::Connect { from, to } => self.connect(now, from, to),
             Command::Disconnect { from, to } => self.disconnect(now, from, to),
-            Command::Digit { leg, digit } => {
-                if let Some(MediaLeg {
-                    kind: Kind::Rtp(rtp), ..
-                }) = self.legs.get_mut(&leg)
-                {
-                    rtp.send_digit(digit);
+            Command::Digit { leg, digit, ms } => {
+                if let Some(rtp) = self.rtp_mut(leg) {
+                    rtp.send_digit(digit, ms);
                 }
             }
             Command::Room { room, command } => self.room_command(now, room, command),
@@ -268,10 +263,7 @@ impl Shard {
                 break;
             }
             self.deadlines.pop();
-            if let Some(MediaLeg {
-                kind: Kind::Rtp(rtp), ..
-            }) = self.legs.get_mut(&leg)
-            {
+            if let Some(rtp) = self.rtp_mut(leg) {
                 rtp.deadline_came(at);
                 self.guard_leg(now, leg, |shard| shard.run_rtp(now, leg));
             }
@@ -365,6 +357,8 @@ impl Shard {
                 self.scratch = scratch;
             }
             Some(Kind::Room(_)) => self.room_turn(now, leg),
+            #[cfg(test)]
+            Some(Kind::Probe(work)) => work(),
             _ => {}
         }
     }
@@ -443,32 +437,35 @@ impl Shard {
     /// Brings what an RTP leg has received to those who hear it, and notes when it wants to be looked at.
     fn run_rtp(&mut self, now: Time, leg: LegId) {
         let mut scratch = std::mem::take(&mut self.scratch);
-        while let Some(MediaLeg {
-            kind: Kind::Rtp(rtp), ..
-        }) = self.legs.get_mut(&leg)
-            && let Some(kind) = rtp.poll_frame(now, &mut scratch)
+        while let Some(kind) = self
+            .rtp_mut(leg)
+            .and_then(|rtp| rtp.poll_frame(now, &mut scratch))
         {
             self.deliver(now, leg, kind, &scratch);
         }
         self.scratch = scratch;
-        if let Some(MediaLeg {
-            kind: Kind::Rtp(rtp), ..
-        }) = self.legs.get_mut(&leg)
-        {
-            if let Some(at) = rtp.new_deadline() {
-                self.deadlines.push(Reverse((at, leg)));
-            }
-            if rtp.fell_silent(now) {
-                self.outbox.event(Event::RtpSilent { leg });
-            }
+        let Some(rtp) = self.rtp_mut(leg) else { return };
+        let (deadline, silent) = (rtp.new_deadline(), rtp.fell_silent(now));
+        if let Some(at) = deadline {
+            self.deadlines.push(Reverse((at, leg)));
         }
-        while let Some(MediaLeg {
-            kind: Kind::Rtp(rtp), ..
-        }) = self.legs.get_mut(&leg)
-            && let Some(digit) = rtp.poll_digit()
-        {
-            self.outbox.event(Event::Digit { leg, digit });
+        if silent {
+            self.outbox.event(Event::RtpSilent { leg });
+        }
+        while let Some(digit) = self.rtp_mut(leg).and_then(RtpLeg::poll_digit) {
+            self.outbox.event(Event::Digit {
+                leg,
+                digit,
+                in_band: false,
+            });
             self.deliver(now, leg, FrameKind::Digit { digit }, &[]);
+        }
+        if let Some(digit) = self.rtp_mut(leg).and_then(RtpLeg::poll_sounded) {
+            self.outbox.event(Event::Digit {
+                leg,
+                digit,
+                in_band: true,
+            });
         }
     }
 
@@ -504,10 +501,21 @@ impl Shard {
     /// Does a leg's work so that a fault in it (of a codec, say) ends that leg and no other.
     fn guard_leg(&mut self, now: Time, leg: LegId, work: impl FnOnce(&mut Shard)) {
         // What the fault left half done is thrown away with the leg.
-        if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
-            tracing::error!(%leg, "a fault of flashgate ended this leg; please report it with the lines above");
-            self.close_leg(now, leg);
-            self.outbox.event(Event::LegBroke { leg });
+        if catch_unwind(AssertUnwindSafe(|| work(self))).is_ok() {
+            return;
+        }
+        tracing::error!(%leg, "a fault of flashgate ended this leg; please report it with the lines above");
+        // Its last words may fail as well.
+        if catch_unwind(AssertUnwindSafe(|| self.close_leg(now, leg))).is_err() {
+            self.outbox.close_rtp(leg);
+        }
+        self.outbox.event(Event::LegBroke { leg });
+    }
+
+    fn rtp_mut(&mut self, leg: LegId) -> Option<&mut RtpLeg> {
+        match self.legs.get_mut(&leg).map(|l| &mut l.kind) {
+            Some(Kind::Rtp(rtp)) => Some(rtp),
+            _ => None,
         }
     }
 
@@ -529,6 +537,8 @@ impl Shard {
                 let room = *room;
                 self.room_feed(now, room, to, kind, payload);
             }
+            #[cfg(test)]
+            Some(Kind::Probe(work)) => work(),
             _ => {}
         }
     }

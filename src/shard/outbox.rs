@@ -98,9 +98,22 @@ pub(super) struct Outbox {
     items: VecDeque<Item>,
     /// The datagrams of `items`, one after another.
     bytes: Vec<u8>,
+    /// Lent out for the frame on its way from a pipe.
+    frame: Vec<u8>,
 }
 
 impl Outbox {
+    /// A buffer of that size for a frame, to be given back: what is in it is of no meaning.
+    pub(super) fn lend(&mut self, size: usize) -> Vec<u8> {
+        let mut frame = std::mem::take(&mut self.frame);
+        frame.resize(size, 0);
+        frame
+    }
+
+    pub(super) fn give_back(&mut self, frame: Vec<u8>) {
+        self.frame = frame;
+    }
+
     /// Room for a datagram of up to `size` bytes, filled by `write`, which returns how many it wrote.
     pub(super) fn rtp(
         &mut self,

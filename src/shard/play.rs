@@ -11,11 +11,12 @@ use media::{MediaTime, Pipe};
 use super::backlog::Backlog;
 use super::command::{FrameKind, LegStats, Side};
 use super::conn::Conn;
+use super::flv_audio;
 use super::fresh::Freshness;
 use super::settings::Settings;
 
 /// Largest FLV audio message we make.
-const MESSAGE: usize = 4_096;
+const MESSAGE: usize = 2_048;
 
 /// The media half of a played stream.
 pub(super) struct PlayLeg {
@@ -29,6 +30,8 @@ pub(super) struct PlayLeg {
     /// Nothing is sent before the exchange accepted the stream.
     pub(super) accepted: bool,
     pipe: Option<Box<Pipe>>,
+    /// What a message holds for a decoder.
+    sound: Vec<u8>,
     /// For sources that come at the pace of another client's network.
     fresh: Freshness,
     /// What waits at the client.
@@ -57,6 +60,7 @@ impl PlayLeg {
             announced,
             accepted: false,
             pipe: None,
+            sound: Vec::new(),
             fresh: Freshness::default(),
             backlog: Backlog::default(),
             offset: None,
@@ -128,8 +132,13 @@ impl PlayLeg {
                 }
                 self.drain_pipe(now, conn);
             }
-            FrameKind::Tag { ms } => {
-                let at = self.at(ms);
+            FrameKind::Tag { time, codec } => {
+                let foreign = |c: &CodecId| !self.announced.contains(c) && !flv_audio::is_enhanced(payload);
+                if let Some(codec) = codec.filter(foreign) {
+                    self.decode(now, codec, time, payload, conn);
+                    return;
+                }
+                let at = self.at((time.as_millis() & u64::from(u32::MAX)) as u32);
                 self.sent += 1;
                 conn.send_audio(now, self.stream, at, &[payload], false);
             }
@@ -176,11 +185,29 @@ impl PlayLeg {
         }
     }
 
+    /// A codec that this player does not have is decoded for it.
+    fn decode(&mut self, now: Time, codec: CodecId, time: MediaTime, message: &[u8], conn: &mut Conn) {
+        let mut sound = std::mem::take(&mut self.sound);
+        flv_audio::payload(message, &mut sound);
+        if !sound.is_empty() {
+            let kind = FrameKind::Audio {
+                codec,
+                time,
+                // A configuration comes again with each new source, whenever that began.
+                bursty: !flv_audio::is_header(codec, &sound),
+            };
+            self.feed(now, kind, &sound, conn);
+        }
+        self.sound = sound;
+    }
+
     /// Sends every whole frame the pipe holds; RTMP time is that of the media, never that of arrival.
     fn drain_pipe(&mut self, now: Time, conn: &mut Conn) {
         let mut message = [0u8; MESSAGE];
         while let Some(pipe) = &mut self.pipe {
-            let silent = pipe.is_silent_front();
+            let length = MediaTime::new(u64::from(pipe.frame_ticks()), pipe.clock()).as_duration();
+            // Looked for only when something may be left out.
+            let silent = (self.backlog.is_long(length) || conn.minds_silence()) && pipe.is_silent_front();
             let Some(tag) = codecs::codec(pipe.to()).flv_tag() else {
                 return;
             };

@@ -139,6 +139,16 @@ impl Shard {
         let Some(entry) = self.room(room) else { return };
         match kind {
             FrameKind::Audio { codec, time, .. } => entry.mixer.push(now, leg, codec, time, payload),
+            FrameKind::Tag {
+                time,
+                codec: Some(codec),
+            } => {
+                let mut sound = Vec::new();
+                super::flv_audio::payload(payload, &mut sound);
+                if !sound.is_empty() {
+                    entry.mixer.push(now, leg, codec, time, &sound);
+                }
+            }
             FrameKind::Lost { time, ticks } => entry.mixer.lose(leg, time, ticks),
             _ => {}
         }

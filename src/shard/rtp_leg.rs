@@ -7,19 +7,22 @@ use std::time::Duration;
 use base::{LegId, Rng, Time};
 use codecs::CodecId;
 use media::{
-    DtmfReceiver, DtmfSender, DtmfSlot, EventPacket, JitterBuffer, Latch, LatchDecision, Out, Pipe,
-    PipeOptions, Playout, RTP_HEADER, RtcpEvent, RtcpSession, RtpPacket, RtpReceiver, RtpSender, SeqUnwrap,
-    Slot, Verdict,
+    DtmfReceiver, DtmfSender, DtmfSlot, JitterBuffer, Latch, Out, Pipe, PipeOptions, Playout, RtcpEvent,
+    RtcpSession, RtpPacket, RtpReceiver, RtpSender, SeqUnwrap, Slot, Verdict,
 };
 
 use super::command::{FrameKind, LegStats, RtpParams, Side};
+use super::flv_audio;
+use super::inband::InBand;
 use super::outbox::Outbox;
 use super::settings::Settings;
 
+mod send;
+
 /// Largest packet we send: a header and 60 ms of linear audio at 16 kHz, with room to spare.
 const PACKET: usize = 2_048;
-/// Room for a compound RTCP packet.
-const REPORT: usize = 512;
+/// Longest configuration of a codec that is kept.
+const HEADER: usize = 256;
 /// How long a digit that came without its length is sounded, ms.
 const DIGIT_MS: u32 = 160;
 
@@ -42,6 +45,10 @@ pub(super) struct RtpLeg {
     rtcp: RtcpSession,
     dtmf_out: DtmfSender,
     feed: Feed,
+    /// The configuration of the source's codec, for a pipe that is made after it came.
+    header: Vec<u8>,
+    /// What a message holds for a decoder.
+    sound: Vec<u8>,
     /// The next packet begins a talk spurt (RFC 3551 §4.1).
     marker: bool,
     /// Frames that wait for their packet to be full, when the peer asked for more than 20 ms in each.
@@ -58,6 +65,10 @@ pub(super) struct RtpLeg {
     foreign: u64,
     /// What came last.
     codec_in: Option<CodecId>,
+    /// For a peer that only sounds its digits.
+    in_band: Option<InBand>,
+    /// The digit that began to sound last.
+    sounded: Option<char>,
 }
 
 /// Where the audio toward the peer comes from.
@@ -94,8 +105,10 @@ impl RtpLeg {
             rtcp: RtcpSession::new(rng.fork(), &cname, 8_000),
             dtmf_out: DtmfSender::new(8_000),
             feed: Feed::Silent,
+            header: Vec::new(),
+            sound: Vec::new(),
             marker: true,
-            packet: Vec::with_capacity(PACKET),
+            packet: Vec::new(),
             packet_frames: 0,
             packet_timestamp: 0,
             last_sent: None,
@@ -105,6 +118,8 @@ impl RtpLeg {
             sent: 0,
             foreign: 0,
             codec_in: None,
+            in_band: None,
+            sounded: None,
             settings,
             rng,
         }
@@ -151,6 +166,7 @@ impl RtpLeg {
 
     /// Another source will be heard.
     pub(super) fn new_source(&mut self, _now: Time) {
+        self.header.clear();
         self.set_feed(Feed::Silent);
         self.marker = true;
     }
@@ -175,11 +191,12 @@ impl RtpLeg {
         }
         let continues = self.receiver.ssrc() == Some(rtp.ssrc);
         // Asked first: packets from elsewhere must not even begin to look like a new source.
-        if self.latch.on_packet(now, from, continues) == LatchDecision::Ignore {
+        if !self.latch.admits(now, from, continues) {
             self.foreign += 1;
             return;
         }
-        let restarted = match self.receiver.accept(now, rtp.ssrc, rtp.seq) {
+        let expected = self.latch.expects(from);
+        let restarted = match self.receiver.accept(now, rtp.ssrc, rtp.seq, expected) {
             Verdict::Probation => return,
             Verdict::Accepted => false,
             Verdict::Restarted => {
@@ -189,6 +206,8 @@ impl RtpLeg {
                 true
             }
         };
+        // Learned from last: where one packet came from that may be anybody's, nothing is sent.
+        self.latch.on_packet(now, from, continues);
         let extended = self.seqs.unwrap(rtp.seq);
         self.rtcp.on_received(
             now,
@@ -251,6 +270,13 @@ impl RtpLeg {
                     self.codec_in = Some(*codec);
                     payload.clear();
                     payload.extend_from_slice(bytes);
+                    if params.dtmf_receive.is_none() && self.settings.hear_digits {
+                        if self.in_band.as_ref().is_none_or(|l| l.codec() != *codec) {
+                            self.in_band = InBand::new(*codec);
+                        }
+                        let heard = self.in_band.as_mut().and_then(|l| l.hear(payload));
+                        self.sounded = heard.or(self.sounded);
+                    }
                     return Some(FrameKind::Audio {
                         codec: *codec,
                         time,
@@ -288,11 +314,16 @@ impl RtpLeg {
         self.digits.iter_mut().find_map(Option::take)
     }
 
-    /// Sends a digit, if the peer takes such.
-    pub(super) fn send_digit(&mut self, digit: char) {
+    /// A digit that the peer only sounded.
+    pub(super) fn poll_sounded(&mut self) -> Option<char> {
+        self.sounded.take()
+    }
+
+    /// Sends a digit of `ms`, if the peer takes such.
+    pub(super) fn send_digit(&mut self, digit: char, ms: u32) {
         if self.params.as_ref().is_some_and(|p| p.dtmf.is_some()) {
             // Full: refused, for dropping an older one would change the number dialled.
-            let _refused = self.dtmf_out.send(digit, DIGIT_MS);
+            let _refused = self.dtmf_out.send(digit, ms);
         }
     }
 
@@ -306,6 +337,26 @@ impl RtpLeg {
 
     /// Gives a frame of a source to this sink.
     pub(super) fn feed(&mut self, now: Time, kind: FrameKind, payload: &[u8], outbox: &mut Outbox) {
+        if let FrameKind::Tag { time, codec } = kind {
+            let Some(codec) = codec else { return };
+            let mut sound = std::mem::take(&mut self.sound);
+            flv_audio::payload(payload, &mut sound);
+            if flv_audio::is_header(codec, &sound) && sound.len() <= HEADER {
+                // Kept also while nobody hears it: it comes but once.
+                self.header.clear();
+                self.header.extend_from_slice(&sound);
+            }
+            if !sound.is_empty() {
+                let kind = FrameKind::Audio {
+                    codec,
+                    time,
+                    bursty: true,
+                };
+                self.feed(now, kind, &sound, outbox);
+            }
+            self.sound = sound;
+            return;
+        }
         let Some(params) = &self.params else { return };
         if !params.sending {
             return;
@@ -323,7 +374,13 @@ impl RtpLeg {
                         ..self.settings.pipe
                     };
                     match Pipe::plan(codec, to, &options) {
-                        Ok(pipe) => self.set_feed(Feed::Paced(Box::new(Playout::new(pipe)))),
+                        Ok(pipe) => {
+                            let mut playout = Playout::new(pipe);
+                            if flv_audio::is_header(codec, &self.header) {
+                                let _counted = playout.push(now, time, &self.header);
+                            }
+                            self.set_feed(Feed::Paced(Box::new(playout)));
+                        }
                         Err(error) => {
                             tracing::error!(leg = %self.leg, %error, "no way to transcode");
                             return;
@@ -372,7 +429,7 @@ impl RtpLeg {
                 }
                 self.drain_pipe(now, outbox);
             }
-            FrameKind::Digit { digit } => self.send_digit(digit),
+            FrameKind::Digit { digit } => self.send_digit(digit, DIGIT_MS),
             FrameKind::Gone => {
                 self.set_feed(Feed::Silent);
                 self.marker = true;
@@ -394,31 +451,30 @@ impl RtpLeg {
     fn send_frame(&mut self, now: Time, frame: &[u8], ticks: u32, outbox: &mut Outbox) {
         match self.dtmf_slot(ticks) {
             DtmfSlot::Event(event) => self.send_event(now, event, outbox),
-            DtmfSlot::Idle | DtmfSlot::Gap => self.send_audio(now, frame, outbox),
+            DtmfSlot::Idle | DtmfSlot::Gap => self.send_audio(now, frame, ticks, outbox),
         }
         self.sender.advance(ticks);
     }
 
     /// Sends every whole frame the pipe holds.
     fn drain_pipe(&mut self, now: Time, outbox: &mut Outbox) {
-        let mut buffer = [0u8; PACKET];
-        loop {
-            let Feed::Straight { pipe, next } = &mut self.feed else {
-                return;
-            };
-            let Some(frame) = pipe.next_frame(&mut buffer) else {
-                return;
-            };
-            // A hole in the source's time is a hole in ours: the timestamp follows the media (RFC 3551 §4.1).
+        let mut buffer = outbox.lend(PACKET);
+        while let Feed::Straight { pipe, next } = &mut self.feed
+            && let Some(frame) = pipe.next_frame(&mut buffer)
+        {
+            // A hole in the source's time is a hole in ours: the timestamp follows the media (RFC 3551 §4.1). Only
+            // whole payloads have their own to the tick; what is cut into frames joins without a seam.
             let hole = next.map_or(0, |n| frame.time.ticks.saturating_sub(n));
-            *next = Some(frame.time.ticks + u64::from(frame.ticks));
-            if hole > u64::from(frame.ticks) * 2 {
+            let long = hole > u64::from(frame.ticks) * 2;
+            if long || pipe.is_whole() {
                 self.sender.advance(u32::try_from(hole).unwrap_or(0));
-                self.marker = true;
+                self.marker |= long;
             }
+            *next = Some(frame.time.ticks + u64::from(frame.ticks));
             let payload = buffer.get(..frame.len).unwrap_or_default();
             self.send_frame(now, payload, frame.ticks, outbox);
         }
+        outbox.give_back(buffer);
     }
 
     /// Every 20 ms: what is paced goes out, digits sound, reports are written.
@@ -427,14 +483,14 @@ impl RtpLeg {
         let ticks = codecs::codec(params.send.1).rtp_clock / 50;
         match &mut self.feed {
             Feed::Paced(playout) => {
-                let mut frame = [0u8; PACKET];
+                let mut frame = outbox.lend(PACKET);
                 // The clock of the stream goes on whatever was there to send.
                 let slot = playout.pull(&mut frame);
                 match self.dtmf_slot(ticks) {
                     DtmfSlot::Event(event) => self.send_event(now, event, outbox),
                     DtmfSlot::Idle | DtmfSlot::Gap => match slot {
                         Slot::Frame { len, .. } => {
-                            self.send_audio(now, frame.get(..len).unwrap_or_default(), outbox)
+                            self.send_audio(now, frame.get(..len).unwrap_or_default(), ticks, outbox);
                         }
                         Slot::Silent { .. } => {
                             // A packet never joins what stood on both sides of a hole.
@@ -443,6 +499,7 @@ impl RtpLeg {
                         }
                     },
                 }
+                outbox.give_back(frame);
                 self.sender.advance(ticks);
             }
             Feed::Silent => {
@@ -466,124 +523,6 @@ impl RtpLeg {
         }
         self.dtmf_in.handle_timeout(now);
         self.report(now, outbox);
-    }
-
-    /// What digits want of a slot of audio. They have the time base of the audio (RFC 4733 §2.1), but their
-    /// lengths are told in a clock of their own where the peer has telephone-event at that only.
-    fn dtmf_slot(&mut self, ticks: u32) -> DtmfSlot {
-        if !self.dtmf_out.is_busy() {
-            return DtmfSlot::Idle;
-        }
-        let events = self
-            .params
-            .as_ref()
-            .and_then(|p| p.dtmf)
-            .map_or(self.clock, |(_, c)| c);
-        let length = u64::from(ticks) * u64::from(events) / u64::from(self.clock.max(1));
-        self.dtmf_out
-            .slot(self.sender.timestamp(), u32::try_from(length).unwrap_or(ticks))
-    }
-
-    /// Sends a frame of 20 ms, or keeps it until the packet the peer asked for is full.
-    fn send_audio(&mut self, now: Time, frame: &[u8], outbox: &mut Outbox) {
-        let Some(params) = &self.params else { return };
-        let (pt, codec) = params.send;
-        // Frames of codecs with a frame of their own do not join without bit shuffling; every receiver takes
-        // shorter packets than it asked for (RFC 3551 §4.2).
-        let joined = if codecs::codec(codec).frame_samples == 0 {
-            (params.ptime_ms / 20).clamp(1, 3)
-        } else {
-            1
-        };
-        if joined > 1 {
-            if self.packet_frames == 0 {
-                self.packet.clear();
-                self.packet_timestamp = self.sender.timestamp();
-            }
-            self.packet.extend_from_slice(frame);
-            self.packet_frames += 1;
-            if self.packet_frames < joined {
-                return;
-            }
-            self.packet_frames = 0;
-            let packet = std::mem::take(&mut self.packet);
-            self.send_packet(now, pt, self.packet_timestamp, &packet, outbox);
-            self.packet = packet;
-        } else {
-            self.send_packet(now, pt, self.sender.timestamp(), frame, outbox);
-        }
-    }
-
-    fn send_packet(&mut self, now: Time, pt: u8, timestamp: u32, payload: &[u8], outbox: &mut Outbox) {
-        let Some(to) = self.latch.remote() else { return };
-        let marker = std::mem::replace(&mut self.marker, false);
-        let sender = &mut self.sender;
-        let size = RTP_HEADER + payload.len();
-        outbox.rtp(self.leg, to, size, |out| {
-            if let Some(body) = out.get_mut(RTP_HEADER..) {
-                body.copy_from_slice(payload);
-            }
-            sender
-                .write_header(pt, marker, timestamp, out)
-                .map_or(0, |()| size)
-        });
-        self.note_sent(now);
-    }
-
-    fn send_event(&mut self, now: Time, event: EventPacket, outbox: &mut Outbox) {
-        let Some((pt, _)) = self.params.as_ref().and_then(|p| p.dtmf) else {
-            return;
-        };
-        let Some(to) = self.latch.remote() else { return };
-        let sender = &mut self.sender;
-        let size = RTP_HEADER + event.payload.len();
-        outbox.rtp(self.leg, to, size, |out| {
-            if let Some(body) = out.get_mut(RTP_HEADER..) {
-                body.copy_from_slice(&event.payload);
-            }
-            sender
-                .write_header(pt, event.marker, event.timestamp, out)
-                .map_or(0, |()| size)
-        });
-        self.note_sent(now);
-    }
-
-    fn note_sent(&mut self, now: Time) {
-        self.sent += 1;
-        self.last_sent = Some(now);
-        self.rtcp.on_sent(now, self.sender.timestamp());
-    }
-
-    fn report(&mut self, now: Time, outbox: &mut Outbox) {
-        if self.rtcp.poll_timeout().is_none_or(|at| at > now) {
-            return;
-        }
-        let Some(to) = self.rtcp_remote() else { return };
-        let (rtcp, sender) = (&mut self.rtcp, &self.sender);
-        outbox.rtcp(self.leg, to, REPORT, |out| {
-            rtcp.poll_output(now, sender, out).ok().flatten().unwrap_or(0)
-        });
-    }
-
-    /// Where reports go: beside the latched media address when that differs from the signalled one.
-    fn rtcp_remote(&self) -> Option<SocketAddr> {
-        let params = self.params.as_ref()?;
-        let signalled = params.rtcp?;
-        match self.latch.remote() {
-            Some(latched) if latched != params.remote => {
-                Some(SocketAddr::new(latched.ip(), latched.port().checked_add(1)?))
-            }
-            _ => Some(signalled),
-        }
-    }
-
-    /// Says goodbye.
-    pub(super) fn close(&mut self, now: Time, outbox: &mut Outbox) {
-        let Some(to) = self.rtcp_remote() else { return };
-        let (rtcp, sender) = (&mut self.rtcp, &self.sender);
-        outbox.rtcp(self.leg, to, REPORT, |out| {
-            rtcp.bye(now, sender, out).unwrap_or(0)
-        });
     }
 
     /// Audio toward the peer that was left out to be in time, ms.

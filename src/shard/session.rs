@@ -315,7 +315,9 @@ impl Shard {
         if body.is_empty() {
             return;
         }
-        let codec = codecs::by_flv_tag(*tag);
+        let codec = super::flv_audio::codec(payload);
+        // What only tools that stream send is decoded only where it must be.
+        let plain = codecs::by_flv_tag(*tag).filter(|codec| codecs::codec(*codec).encodes);
         let Some(MediaLeg {
             kind: Kind::Publish(publish),
             ..
@@ -329,7 +331,7 @@ impl Shard {
             publish.codec = Some(codec);
             self.intend(id, Intent::StreamCodec { leg, codec });
         }
-        match codec {
+        match plain {
             Some(codec) => self.deliver(
                 now,
                 leg,
@@ -340,7 +342,7 @@ impl Shard {
                 },
                 body,
             ),
-            None => self.deliver(now, leg, FrameKind::Tag { ms: timestamp }, payload),
+            None => self.deliver(now, leg, FrameKind::Tag { time, codec }, payload),
         }
     }
 

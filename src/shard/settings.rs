@@ -23,6 +23,8 @@ pub struct Settings {
     pub(super) pipe: PipeOptions,
     /// The longest a missing RTP packet is waited for.
     pub(super) jitter_max: Duration,
+    /// Whether digits are listened for in the audio of peers without telephone-event.
+    pub(super) hear_digits: bool,
     /// A call without RTP for so long ends.
     pub(super) rtp_timeout: Duration,
     /// RTMP: chunk size, limits, time-outs.
@@ -60,6 +62,7 @@ impl Settings {
         Settings {
             pipe,
             jitter_max: media.jitter_max,
+            hear_digits: media.hear_digits,
             rtp_timeout: media.rtp_timeout,
             rtmfp: ServerConfig {
                 audio_deadline: config.rtmfp.audio_lifetime,

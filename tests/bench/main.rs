@@ -15,6 +15,7 @@ mod codec_cost;
 mod idle;
 mod measure;
 mod peer;
+mod socket_cost;
 mod table;
 
 use std::collections::BTreeMap;
@@ -115,7 +116,8 @@ fn main() {
     let extent = if quick { QUICK } else { FULL };
     let gateway = Gateway::start();
     let bare = codec_cost::speex_pcmu();
-    eprintln!("bare codecs, both directions: {bare:.1} us per 20 ms");
+    let sockets = socket_cost::call();
+    eprintln!("bare codecs, both directions: {bare:.1} us per 20 ms; bare sockets: {sockets:.1} us");
 
     let idle = idle::session_bytes(gateway.rtmp, if quick { 50 } else { 200 });
     eprintln!("idle session: {idle:.0} bytes");
@@ -130,7 +132,7 @@ fn main() {
         }
     }
     let setup = gateway.setup(if quick { 50 } else { 300 });
-    let text = table::page(bare, idle, &steady, &setup);
+    let text = table::page(bare, sockets, idle, &steady, &setup);
     println!("{text}");
     if !quick {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bench/README.md");
@@ -220,7 +222,7 @@ impl Gateway {
         let before = Reading::now();
         let caller = self.call(phone.port, kind.client, calls, RAMP, ramp + 2 * SETTLE + window);
         rest(ramp + SETTLE);
-        let first = Reading::now();
+        let first = Reading::now().recounted();
         rest(window);
         let last = Reading::now();
         let report = finish(caller);

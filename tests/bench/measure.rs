@@ -51,6 +51,14 @@ pub struct Reading {
 }
 
 impl Reading {
+    /// The same with the allocator's counters of this moment: the reading itself allocates, and that is not the gateway's.
+    pub fn recounted(self) -> Reading {
+        Reading {
+            allocations: ALLOCATIONS.load(Ordering::Relaxed),
+            ..self
+        }
+    }
+
     pub fn now() -> Reading {
         let mut reading = Reading {
             allocations: ALLOCATIONS.load(Ordering::Relaxed),

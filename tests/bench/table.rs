@@ -32,7 +32,7 @@ fn verdict(met: bool) -> &'static str {
     if met { "met" } else { "missed" }
 }
 
-pub fn page(bare: f64, idle: f64, steady: &[Steady], setup: &Setup) -> String {
+pub fn page(bare: f64, sockets: f64, idle: f64, steady: &[Steady], setup: &Setup) -> String {
     let mut out = String::from(
         "# What a call costs\n\nWritten by `cargo bench -p flashgate`. The gateway is measured in its own process; callers and phone run beside it \
          on\nthe same machine. \"a core\" is one processor of it; figures of a machine that has other work vary by a few tens of\npercent.\n\n",
@@ -42,6 +42,13 @@ pub fn page(bare: f64, idle: f64, steady: &[Steady], setup: &Setup) -> String {
     let _ = writeln!(
         out,
         "Bare codecs of a Speex-PCMU call, both directions, same run: {bare:.1} us per 20 ms = {bare_percent:.3} % of a core.\n"
+    );
+    let _ = writeln!(
+        out,
+        "Bare system calls of any call, the same way: {sockets:.1} us per 20 ms = {:.3} % of a core: a message read and one written \
+         over TCP,\na datagram received and one sent, on loopback, with warm caches. What the kernel does for the receiver is \
+         billed to the sender.\n",
+        sockets * 50.0 / 10_000.0
     );
     out.push_str(
         "| calls | kind | % of a core per call | of it media threads | times the bare codecs | allocations per packet | wake-ups per packet \

@@ -2,6 +2,7 @@
 import time
 
 from lib.harness import DOMAIN, check, test
+from test_media import G711, NARROW, SPEEX, compare, through
 
 APIS = {"siprtmp": "sip", "freeswitch": "phone", "red5phone": "sip"}
 
@@ -101,3 +102,77 @@ def dialect_siprtmp_ffmpeg(bench):
     check(good.running(), "it gave up: " + good.log()[-300:])
     check("size=" in good.log() or "frame" in good.log(), "nothing was sent")
     good.interrupt()
+
+
+NELLY = ("nellymoser", 8000, "flv")
+
+
+def speech(bench, api, codec, ceiling_near, ceiling_far):
+    """30 s of speech each way between a client that has logged in and a phone with PCMU."""
+    gateway = bench.gateway(users=["alice", "bob"])
+    near, far = bench.media("near-16.wav"), bench.media("far-8.wav")
+    bob = bench.baresip("bob", gateway, PLAY=bench.media("far-padded-8.wav"))
+    heard = bench.path("heard.wav")
+    call = bench.call(gateway, "bob", "--api", api, "--codec", codec, "--user", "alice", "--password", "alicepw",
+                      "--play", near, "--marks", "off", "--record", heard, app=APIS[api])
+    bob.established()
+    call.report(60, status=0)
+    bob.closed()
+    compare(bench, "phone", near, bob.dump(), through(bench, near, "ceiling-near", ceiling_near))
+    compare(bench, "client", far, heard, through(bench, far, "ceiling-far", ceiling_far))
+
+
+@test(seconds=120)
+def dialect_siprtmp_speech_speex(bench):
+    """speech both ways between a siprtmp client with Speex and baresip: PESQ near what the codecs leave"""
+    speech(bench, "siprtmp", "speex", [SPEEX, G711], [G711, NARROW])
+
+
+@test(seconds=120)
+def dialect_siprtmp_speech_pcmu(bench):
+    """the same with G.711 all the way"""
+    speech(bench, "siprtmp", "pcmu", [G711], [G711])
+
+
+@test(seconds=120)
+def dialect_freeswitch_speech(bench):
+    """the same with a mod_rtmp client"""
+    speech(bench, "freeswitch", "speex", [SPEEX, G711], [G711, NARROW])
+
+
+@test(seconds=120)
+def dialect_red5phone_speech(bench):
+    """the same with a red5phone client: Nellymoser at 8 kHz"""
+    speech(bench, "red5phone", "nelly", [NELLY, G711], [G711, NELLY])
+
+
+def through_kamailio(bench, api, codec):
+    """A client's own account at kamailio: registered there, and calls through it."""
+    kamailio = bench.kamailio()
+    gateway = bench.gateway({"sip": {"domain": "gateway.invalid"},
+                             "sip.accounts": {"external": "open", "proxy": "sip:127.0.0.1:%d" % kamailio.sip}})
+    bob = bench.baresip("bob", kamailio)
+    heard = bench.path("heard.wav")
+    call = bench.call(gateway, "bob", "--api", api, "--codec", codec, "--user", "alice@" + DOMAIN,
+                      "--password", "alicepw", "--play", bench.media("tone-440-8.wav"), "--marks", "off",
+                      "--record", heard, "--duration", 6, app=APIS[api])
+    bob.established()
+    call.report(40, status=0)
+    bob.closed()
+    bench.heard(bob.dump, 440, 620, 2.0)
+    bench.heard(bench.decode(heard, 8000), 620, 440, 2.0)
+    wrong = bench.call(gateway, "bob", "--api", api, "--user", "alice@" + DOMAIN, "--password", "guess", app=APIS[api])
+    report = wrong.report(20, status=1)
+    check("40" in str(report), "it was not told why: %s" % report)
+
+
+@test(seconds=60)
+def dialect_siprtmp_through_kamailio(bench):
+    """a siprtmp client's account is registered at kamailio, and calls baresip through it; a wrong password is refused"""
+    through_kamailio(bench, "siprtmp", "speex")
+
+
+@test(seconds=60)
+def dialect_red5phone_through_kamailio(bench):
+    """the same for red5phone"""
+    through_kamailio(bench, "red5phone", "nelly")

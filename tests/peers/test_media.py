@@ -92,6 +92,34 @@ def media_speex_to_pcmu_gstreamer_plays(bench):
     speech_both_ways(bench, "gst")
 
 
+def streamed_to_pcmu(bench, codec, extra):
+    """30 s in a codec of streaming tools, 44.1 kHz stereo, to a phone with PCMU."""
+    gateway = bench.gateway()
+    near = bench.media("near-16.wav")
+    phone = bench.baresip("phone", PLAY=bench.media("far-padded-8.wav"))
+    # The phone answers at once; what is said before that is not heard.
+    player = bench.player("ffmpeg", "127.0.0.1", gateway.rtmp, "call", phone.uri)
+    phone.established(15)
+    publisher = bench.ffmpeg_publish(near, gateway.url(phone.uri), codec, 44100, ("-ac", 2, *extra))
+    publisher.finish(SECONDS + 15)
+    player.end_player()
+    phone.closed(10)
+    ceiling = through(bench, near, "ceiling", [(codec, 44100, "flv", "-ac", 2, *extra), G711])
+    compare(bench, codec, near, phone.dump(), ceiling)
+
+
+@test(seconds=100)
+def media_aac_to_pcmu(bench):
+    """ffmpeg publishes AAC, 44.1 kHz stereo, as OBS does; baresip hears it in PCMU"""
+    streamed_to_pcmu(bench, "aac", ("-b:a", "128k"))
+
+
+@test(seconds=100)
+def media_mp3_to_pcmu(bench):
+    """the same in MP3"""
+    streamed_to_pcmu(bench, "libmp3lame", ("-b:a", "128k"))
+
+
 def exact_runs(source, received, what, bench):
     """Nearly all of the source is in what was received, bit for bit and in order.
 

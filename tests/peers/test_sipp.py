@@ -1,16 +1,14 @@
 """The scripted calls of sipp/: each scenario says what it expects of the gateway."""
+import hashlib
+import re
 import time
 
-from lib.harness import DOMAIN, check, test
+from lib.harness import DOMAIN, check, test, until
 from lib.phone import register
 from lib.rtmpmini import Client
 
 # What belongs to a later stage, and why. `run.py --list` shows it.
 LATER = {
-    "uac_refer": "transfer (RFC 3515)",
-    "uas_refer": "transfer (RFC 3515)",
-    "uas_transferee": "transfer (RFC 3515)",
-    "uas_info": "digits toward SIP by INFO: a Flash client's digits come with the dialects",
     "uac_invite_407": "never: the gateway answers as user agent, whose challenge is 401 (RFC 3261 22.2), "
                       "not as proxy; that it answers a 407 is shown by uas_407",
 }
@@ -95,6 +93,73 @@ def sipp_uac_hold_resume__baresip(bench):
     bob = bench.baresip("bob", gateway)
     against(bench, gateway, "uac_hold_resume", ["-s", "bob"])
     bob.closed()
+
+
+@test(seconds=60)
+def sipp_uac_refer(bench):
+    """a caller sends the one it called to another (RFC 3515), and leaves"""
+    gateway = bench.gateway({"sip": {"inbound": "open"}}, users=["bob", "carol"])
+    bob = bench.sipp("uas_basic", "-", ["-rtp_echo"], PORT=register(bench, gateway, "bob", "bobpw"))
+    carol = bench.sipp("uas_bye", "-", ["-rtp_echo"], PORT=register(bench, gateway, "carol", "carolpw"), HOLD=2000)
+    against(bench, gateway, "uac_refer", ["-s", "bob", "-key", "refer_to", "sip:carol@127.0.0.1:%d" % gateway.sip])
+    bench.finish_sipp(carol, "uas_bye")
+    bench.finish_sipp(bob, "uas_basic")
+
+
+@test(seconds=60)
+def sipp_uas_refer(bench):
+    """the one who was called sends the caller to another, and leaves"""
+    gateway = bench.gateway({"sip": {"inbound": "open"}}, users=["bob", "carol"])
+    port = register(bench, gateway, "bob", "bobpw")
+    bob = bench.sipp("uas_refer", "-", ["-key", "refer_to", "sip:carol@127.0.0.1:%d" % gateway.sip], PORT=port)
+    carol = bench.sipp("uas_basic", "-", ["-rtp_echo"], PORT=register(bench, gateway, "carol", "carolpw"))
+    against(bench, gateway, "uac_basic", ["-s", "bob"], HOLD=4000)
+    bench.finish_sipp(bob, "uas_refer")
+    bench.finish_sipp(carol, "uas_basic")
+
+
+def phone_client(bench, scenario, settings=None):
+    """A mod_rtmp client, logged in as alice, in a call with sipp. Returns sipp, the client and the call's UUID."""
+    far = bench.sipp(scenario, "-")
+    gateway = bench.gateway(settings or {}, users=["alice"])
+    client = Client(gateway.rtmp, app="phone")
+
+    def told(name):
+        def there():
+            values = [e[2] for e in client.events if e[0] == "reply" and e[1] == name]
+            check(not client.closed, "connection lost: %s" % client.closed)
+            return values[-1] if values else None
+        return until(there, 10, lambda: "no %s: %s" % (name, client.events))
+    session = told("connected")[-1]
+    aor = "alice@" + DOMAIN
+    client.command("login", None, aor, hashlib.md5(("%s:%s:alicepw" % (session, aor)).encode()).hexdigest())
+    check("success" in told("onLogin"), "login failed: %s" % client.events)
+    client.command("makeCall", None, "sip:sipp@127.0.0.1:%d" % far.port, aor, {})
+    uuid = told("onMakeCall")[2]
+    until(lambda: any(e[1] == "callState" and "ACTIVE" in e[2] for e in client.events), 10, "the call is not up")
+    return far, client, uuid, told
+
+
+@test(seconds=60)
+def sipp_uas_transferee(bench):
+    """a mod_rtmp client transfers the party it called: REFER, and BYE when all went well"""
+    far, client, uuid, told = phone_client(bench, "uas_transferee")
+    client.command("transfer", None, uuid, "sip:carol@127.0.0.1:5999")
+    bench.finish_sipp(far, "uas_transferee")
+    told("onHangup")
+
+
+@test(seconds=60)
+def sipp_uas_info(bench):
+    """a mod_rtmp client's digits go by INFO where no telephone-event was negotiated, each once and in order"""
+    far, client, uuid, _ = phone_client(bench, "uas_info", {"media": {"telephone_event": False}})
+    client.command("sendDTMF", None, "15*#", 1280)
+    time.sleep(2.5)
+    client.command("hangup", None, uuid)
+    bench.finish_sipp(far, "uas_info")
+    said = open(bench.path("sipp", "uas_info.msg"), errors="replace").read()
+    signals = re.findall(r"received \[?\d*\]?.*?Signal=(.)", said, re.S)
+    check("".join(signals) == "15*#", "sipp got %s" % signals)
 
 
 def called(scenario, ends="client", args=(), seconds=3.0, trunk=False, name=None, status=None, ipv6=False, **env):

@@ -46,6 +46,42 @@ struct Publishing {
     frames: usize,
 }
 
+/// The sound of a streaming tool.
+pub struct Film {
+    pub messages: Vec<Vec<u8>>,
+    sent: usize,
+}
+
+impl Film {
+    /// A tone of 1 kHz in AAC at 44.1 kHz, stereo.
+    pub fn aac() -> Film {
+        let mut file = &include_bytes!("../../codecs/tests/aac/tone-44100-stereo.bin")[..];
+        let mut messages = Vec::new();
+        while let Some((size, rest)) = file.split_first_chunk::<2>() {
+            let (message, rest) = rest.split_at(usize::from(u16::from_be_bytes(*size)));
+            messages.push(message.to_vec());
+            file = rest;
+        }
+        Film { messages, sent: 0 }
+    }
+
+    /// The next message and its time, if that has come `elapsed` ms after the first.
+    fn next(&mut self, elapsed: u64) -> Option<(u32, &[u8])> {
+        let frames = self.messages.len() - 1;
+        let ms = self.sent.saturating_sub(1) as u64 * 10_240 / 441;
+        if ms > elapsed {
+            return None;
+        }
+        let at = if self.sent == 0 {
+            0
+        } else {
+            1 + (self.sent - 1) % frames
+        };
+        self.sent += 1;
+        Some((ms as u32, &self.messages[at]))
+    }
+}
+
 pub struct Client {
     pub address: SocketAddr,
     pub tcp: usize,
@@ -56,6 +92,9 @@ pub struct Client {
     pub codec: CodecId,
     /// Frames of 20 ms in each message.
     pub frames: usize,
+    /// Whole audio messages it publishes in place of its voice, of 1,024 samples at 44.1 kHz: a configuration, and then
+    /// frames again and again.
+    pub film: Option<Film>,
     /// What it was last sent.
     pub heard_codec: Option<CodecId>,
     /// The payload of each message received is kept here when wanted.
@@ -90,6 +129,7 @@ impl Client {
             told: Vec::new(),
             codec: CodecId::SpeexWb,
             frames: 1,
+            film: None,
             heard_codec: None,
             payloads: None,
             timestamps: Vec::new(),
@@ -274,6 +314,13 @@ impl Client {
             self.voice.skip();
             return;
         };
+        if let Some(film) = &mut self.film {
+            while let Some((timestamp, message)) = film.next(at - p.began) {
+                self.conn.send_audio(now, p.stream, timestamp, &[message], false);
+            }
+            self.voice.skip();
+            return;
+        }
         let rate = u64::from(p.encoder.sample_rate());
         if p.pcm.is_empty() {
             p.pcm_at = at;

@@ -31,6 +31,8 @@ pub enum Answers {
     Declines,
     /// Rings for ever.
     Never,
+    /// 302 to that user of the gateway.
+    Redirects(&'static str),
 }
 
 /// What has happened to a phone.
@@ -49,6 +51,16 @@ pub enum Told {
     Changed(Direction),
     /// Its own change was answered.
     Change(u16),
+    /// How its own REFER goes.
+    Transfer(u16),
+    /// It was sent elsewhere.
+    Referred,
+    /// A text came, from that address.
+    Text(String, String),
+    /// Its own text was answered.
+    Sent(u16),
+    /// A digit came: by INFO or not.
+    Digit(char, bool),
 }
 
 /// One call of a phone.
@@ -91,6 +103,25 @@ pub struct Phone {
     pub payloads: Option<Vec<Vec<u8>>>,
     registration: Option<RegistrationHandle>,
     call: Option<Call>,
+    /// A second call, put aside.
+    aside: Option<Call>,
+    /// Asks callers for a password: it is a server as well.
+    pub asks: bool,
+    /// Who is registered with it.
+    pub bindings: Vec<sip::Binding>,
+    /// Its tag in the call it answered last.
+    pub last_tag: Option<String>,
+    /// From of the last INVITE that came.
+    pub last_from: Option<NameAddr>,
+    /// For its next INVITE.
+    replaces: Option<String>,
+    /// Takes telephone-events.
+    pub events: bool,
+    digits: media::DtmfReceiver,
+    /// It sounds this instead of its voice, for so many frames.
+    sounds: Option<(codecs::tone::Tone, u32)>,
+    /// The header fields of the last INVITE that came.
+    pub last_headers: Vec<(String, String)>,
     rng: Rng,
     pub outgoing: VecDeque<Datagram>,
 }
@@ -122,9 +153,54 @@ impl Phone {
             payloads: None,
             registration: None,
             call: None,
+            aside: None,
+            asks: false,
+            bindings: Vec::new(),
+            last_tag: None,
+            last_from: None,
+            replaces: None,
+            events: false,
+            digits: media::DtmfReceiver::new(),
+            sounds: None,
+            last_headers: Vec::new(),
             rng,
             outgoing: VecDeque::new(),
         }
+    }
+
+    /// Makes it a registrar and server too, for the domain of its own address, with that account.
+    pub fn serve(&mut self, user: &str, rng: Rng) {
+        let config = EndpointConfig {
+            domains: vec![self.sip.ip().to_string()],
+            listeners: vec![Listener::new(Transport::Udp, self.sip)],
+            ..EndpointConfig::default()
+        };
+        self.endpoint = Endpoint::new(config, rng);
+        self.endpoint.set_users(vec![sip::User {
+            name: user.to_owned(),
+            password: format!("{user}-secret"),
+        }]);
+        self.asks = true;
+    }
+
+    /// What names the call that it answered last, for one who wants to take its place (RFC 3891 §6.1).
+    pub fn replaced_by(&self) -> String {
+        let call_id = self.last_headers.iter().find(|(n, _)| n == "Call-ID").unwrap();
+        let theirs = self.last_from.as_ref().and_then(|f| f.tag()).unwrap();
+        let ours = self.last_tag.as_deref().unwrap();
+        format!("{};to-tag={theirs};from-tag={ours}", call_id.1)
+    }
+
+    /// Calls in the place of another.
+    pub fn dial_in_place(&mut self, now: Time, replaces: &str) {
+        self.replaces = Some(replaces.to_owned());
+        self.dial(now, "anybody");
+    }
+
+    /// Calls the first that is registered with it.
+    pub fn dial_binding(&mut self, now: Time) {
+        let target = self.bindings[0].target.to_string();
+        self.dial(now, &target);
     }
 
     /// Our address of record.
@@ -169,7 +245,11 @@ impl Phone {
             let row = codecs::codec(*c);
             Capability::new(row.rtp_name, row.rtp_clock, 97)
         };
-        self.codecs.iter().map(capability).collect()
+        let mut all: Vec<Capability> = self.codecs.iter().map(capability).collect();
+        if self.events {
+            all.push(Capability::new("telephone-event", 8_000, 101).with_fmtp("0-15"));
+        }
+        all
     }
 
     fn new_call(&mut self, handle: CallHandle, local: sdp::Local, incoming: bool) -> Call {
@@ -199,6 +279,8 @@ impl Phone {
         let mut invite = Invite::new(Uri::parse(&uri).unwrap(), NameAddr::new(self.aor()));
         invite.route = vec![Uri::parse(&format!("sip:{ADDRESS};lr")).unwrap()];
         invite.credentials = self.credentials.clone();
+        let replaces = self.replaces.take().map(|r| ("Replaces".to_owned(), r));
+        invite.headers.extend(replaces);
         let local = self.local();
         let offer = (!self.offers_late).then(|| sdp::offer(&local, &self.capabilities()));
         invite.body = offer.as_ref().map(|o| Body::sdp(o.to_bytes()));
@@ -277,7 +359,58 @@ impl Phone {
     }
 
     pub fn is_idle(&self) -> bool {
-        self.call.is_none()
+        self.call.is_none() && self.aside.is_none()
+    }
+
+    /// Puts its call aside, and takes the one that was there.
+    pub fn swap(&mut self) {
+        std::mem::swap(&mut self.call, &mut self.aside);
+    }
+
+    /// Sends the other party of its call elsewhere; to that of the call put aside when `attended`.
+    pub fn transfer(&mut self, now: Time, target: &str, attended: bool) {
+        let uri = Uri::parse(&format!("sip:{target}@{DOMAIN}")).unwrap();
+        let replaces = self.aside.as_ref().filter(|_| attended).map(|c| c.handle);
+        let handle = self.call.as_ref().unwrap().handle;
+        self.endpoint.refer(now, handle, &uri, replaces).unwrap();
+        self.pump(now);
+    }
+
+    /// Sends a text outside calls.
+    pub fn text(&mut self, now: Time, target: &str, text: &str) {
+        let message = sip::OutOfDialog {
+            target: Uri::parse(&format!("sip:{target}@{DOMAIN}")).unwrap(),
+            from: NameAddr::new(self.aor()),
+            route: Vec::new(),
+            flow: None,
+            body: Some(plain(text)),
+            credentials: self.credentials.clone(),
+        };
+        self.endpoint.message(now, message).unwrap();
+        self.pump(now);
+    }
+
+    /// Sends a text within its call.
+    pub fn text_within(&mut self, now: Time, text: &str) {
+        let handle = self.call.as_ref().unwrap().handle;
+        self.endpoint.message_within(now, handle, plain(text)).unwrap();
+        self.pump(now);
+    }
+
+    /// Sounds a digit for 100 ms, in G.711.
+    pub fn sound(&mut self, digit: char) {
+        self.sounds = codecs::dtmf::tone(digit, -10.0, 8_000).map(|tone| (tone, 5));
+    }
+
+    /// Presses a digit, by INFO.
+    pub fn press(&mut self, now: Time, digit: char) {
+        let handle = self.call.as_ref().unwrap().handle;
+        let body = Body {
+            content_type: "application/dtmf-relay".to_owned(),
+            data: media::write_info(digit, 160).into_bytes(),
+        };
+        self.endpoint.info(now, handle, body).unwrap();
+        self.pump(now);
     }
 
     /// The codec it sends.
@@ -309,6 +442,11 @@ impl Phone {
         let Some(call) = &mut self.call else { return };
         let Some(agreed) = &call.agreed else { return };
         let packet = RtpPacket::parse(bytes).unwrap();
+        if agreed.receive_event_pt == Some(packet.payload_type) {
+            let digit = self.digits.handle_input(now, packet.timestamp, packet.payload);
+            self.told.extend(digit.map(|d| (now, Told::Digit(d, false))));
+            return;
+        }
         // Heard as it comes: what is older than the last is not heard at all.
         let seq = call.seqs.unwrap(packet.seq);
         if seq <= call.last_seq || packet.payload_type != agreed.receive_pt {
@@ -358,7 +496,12 @@ impl Phone {
         let Some((_, encoder)) = &mut call.encoder else {
             return;
         };
-        let pcm = self.voice.speak(encoder.sample_rate());
+        let mut pcm = self.voice.speak(encoder.sample_rate());
+        if let Some((tone, frames)) = &mut self.sounds {
+            tone.fill(&mut pcm);
+            *frames -= 1;
+        }
+        self.sounds.take_if(|(_, frames)| *frames == 0);
         let mut payload = [0; 1_000];
         let len = encoder.encode(&pcm, &mut payload).unwrap();
         let mut packet = vec![0; media::RTP_HEADER + len];
@@ -408,11 +551,19 @@ impl Phone {
     fn pump(&mut self, now: Time) {
         while let Some(output) = self.endpoint.poll_output() {
             match output {
-                Output::Send { remote, bytes, .. } => self.outgoing.push_back(Datagram {
-                    from: self.sip,
-                    to: remote,
-                    bytes,
-                }),
+                Output::Send { remote, bytes, .. } => {
+                    if let Ok(sip::Message::Response(response)) = sip::parse_datagram(&bytes)
+                        && response.status == 200
+                    {
+                        let to = response.headers.to().unwrap();
+                        self.last_tag = to.tag().map(str::to_owned);
+                    }
+                    self.outgoing.push_back(Datagram {
+                        from: self.sip,
+                        to: remote,
+                        bytes,
+                    });
+                }
                 Output::Lookup { id, uri } => self.endpoint.handle_resolved(now, id, locate(&uri)),
                 Output::Event(event) => self.event(now, event),
             }
@@ -431,7 +582,45 @@ impl Phone {
         match event {
             Event::Registered { .. } => self.tell(now, Told::Registered),
             Event::RegisterFailed { status, .. } => self.tell(now, Told::RegisterFailed(status)),
-            Event::Incoming { call, offer, .. } => self.incoming(now, call, offer),
+            Event::BindingsChanged { bindings, .. } => self.bindings = bindings,
+            Event::Incoming { call, user: None, .. } if self.asks => {
+                self.endpoint.challenge(now, call).unwrap();
+            }
+            Event::Incoming {
+                call,
+                offer,
+                headers,
+                replaces,
+                from,
+                ..
+            } => {
+                self.last_from = Some(from);
+                let kept = headers.iter().map(|(n, v)| (n.as_str().to_owned(), v.to_owned()));
+                self.last_headers = kept.collect();
+                if replaces.is_some() {
+                    self.swap();
+                }
+                self.incoming(now, call, offer);
+            }
+            Event::Refer { call, target, .. } => {
+                self.tell(now, Told::Referred);
+                self.endpoint.accept_refer(now, call).unwrap();
+                self.swap();
+                self.dial(now, &target.to_string());
+            }
+            Event::ReferProgress { status, .. } => self.tell(now, Told::Transfer(status)),
+            Event::Message {
+                request, from, body, ..
+            } => {
+                let text = String::from_utf8(body.unwrap().data).unwrap();
+                self.tell(now, Told::Text(from.uri.to_string(), text));
+                self.endpoint.respond_message(now, request, 200).unwrap();
+            }
+            Event::RequestResult { status, .. } => self.tell(now, Told::Sent(status)),
+            Event::Info { body, .. } => {
+                let digit = media::parse_info(true, &body.data).unwrap().digit;
+                self.tell(now, Told::Digit(digit, true));
+            }
             Event::Provisional {
                 call, status, body, ..
             } if self.is_current(call) => {
@@ -443,10 +632,12 @@ impl Phone {
             Event::Answered { call, body } if self.is_current(call) => {
                 self.tell(now, Told::Answered);
                 self.answered(now, call, body);
+                self.report(now, 200);
             }
             Event::Failed { call, status, .. } if self.is_current(call) => {
                 self.call = None;
                 self.tell(now, Told::Failed(status));
+                self.report(now, status);
             }
             Event::Confirmed {
                 call,
@@ -463,14 +654,29 @@ impl Phone {
                 if self.is_current(call) {
                     self.call = None;
                 }
+                self.aside.take_if(|aside| aside.handle == call);
                 self.tell(now, Told::Ended(reason));
             }
             _ => {}
         }
     }
 
+    /// The party that sent us elsewhere hears how that went.
+    fn report(&mut self, now: Time, status: u16) {
+        if let Some(aside) = &self.aside {
+            let _ = self.endpoint.report_refer(now, aside.handle, status);
+        }
+    }
+
     fn incoming(&mut self, now: Time, handle: CallHandle, offer: Option<Body>) {
         self.tell(now, Told::Called);
+        if let Answers::Redirects(user) = self.answers {
+            let contact = ("Contact".to_owned(), format!("<sip:{user}@{DOMAIN}>"));
+            self.endpoint
+                .refuse(now, handle, 302, None, vec![contact])
+                .unwrap();
+            return;
+        }
         let refuse = |status| (status, None, Vec::new());
         let busy = self.call.is_some();
         let refusal = match self.answers {
@@ -566,5 +772,12 @@ impl Phone {
         call.agreed = Some(answer.agreed);
         let _ = self.endpoint.accept_reoffer(now, handle, Some(body));
         self.tell(now, Told::Changed(direction));
+    }
+}
+
+fn plain(text: &str) -> Body {
+    Body {
+        content_type: "text/plain".to_owned(),
+        data: text.as_bytes().to_vec(),
     }
 }

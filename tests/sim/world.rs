@@ -197,6 +197,14 @@ impl World {
         Who::Phone(n)
     }
 
+    /// A phone that is a registrar and a server as well, with one account.
+    pub fn server(&mut self, account: &str) -> Who {
+        let who = self.phone("server");
+        let rng = self.rng.fork();
+        self.at(who).serve(account, rng);
+        who
+    }
+
     /// A phone that has registered.
     pub fn registered_phone(&mut self, user: &str) -> Who {
         let who = self.phone(user);

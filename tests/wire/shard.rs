@@ -30,6 +30,11 @@ struct Wire {
 
 impl Wire {
     fn new(app: &str, args: &[&str]) -> Wire {
+        Wire::of_encoding(app, args, 0)
+    }
+
+    /// The client's commands and ours are in AMF0 (0) or AMF3 (3).
+    fn of_encoding(app: &str, args: &[&str], object_encoding: u8) -> Wire {
         let now = Time::from_secs(10);
         let settings = Arc::new(Settings::new(&Config::default()));
         let mut shard = Shard::new(ShardId(0), settings, Rng::new(1));
@@ -37,6 +42,7 @@ impl Wire {
         let mut client = Connection::new(ClientConfig::default(), Rng::new(2), now);
         let mut request = ConnectRequest::player(app, &format!("rtmp://gw.test/{app}"));
         request.args = args.iter().map(|a| Value::from(*a)).collect();
+        request.object_encoding = object_encoding;
         client.connect(&request);
         let mut wire = Wire {
             now,
@@ -433,4 +439,19 @@ fn a_command_of_no_dialect_fails_and_ends_nothing() {
         last.contains("false") && last.contains("NetConnection.Call.Failed"),
         "{last}"
     );
+}
+
+#[test]
+fn a_client_of_amf3_is_served_alike() {
+    let mut w = Wire::of_encoding("sip/alice@example.com", &["alice", "secret"], 3);
+    w.tell(registered());
+    assert!(w.heard()[0].contains("objectEncoding: 3"));
+    w.call("invite", &["sip:bob@example.com".into(), "wideband".into()]);
+    let dialled = |i: &Intent| matches!(i, Intent::Line(LineIntent::Dial(_)));
+    assert!(w.intents().iter().any(dialled));
+    w.tell(LineEvent::Ringing {
+        line: Line(1),
+        outcome: Outcome::from_status(180, "Ringing"),
+    });
+    assert_eq!(w.heard().last().unwrap(), "ringing 2 [\"180 Ringing\"]");
 }

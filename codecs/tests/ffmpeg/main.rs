@@ -6,6 +6,7 @@ mod flv;
 mod g722;
 mod nelly;
 mod speex;
+mod streamed;
 
 use std::io::Write;
 use std::process::{Command, Stdio};

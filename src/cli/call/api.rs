@@ -21,6 +21,17 @@ pub(super) enum Name {
     Bbb,
 }
 
+impl Name {
+    /// What the servers at such a URL usually speak.
+    pub(super) fn of(url: &Url) -> Name {
+        match url.app.split('/').next() {
+            Some("sip") => Name::Siprtmp,
+            Some("phone") => Name::Freeswitch,
+            _ => Name::Stream,
+        }
+    }
+}
+
 /// Who calls whom, and how.
 #[derive(Clone, Debug)]
 pub(super) struct Dial {
@@ -70,5 +81,38 @@ impl Dial {
             Name::Bbb => Kind::Bbb,
         };
         client::client(kind, self.who.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_says_what_is_usually_spoken_there() {
+        for (url, name) in [
+            ("rtmp://gw.example.com/sip", Name::Siprtmp),
+            ("rtmp://gw.example.com/phone", Name::Freeswitch),
+            ("rtmp://gw.example.com/call", Name::Stream),
+            ("rtmp://gw.example.com/siphon/x", Name::Stream),
+        ] {
+            assert_eq!(Name::of(&Url::parse(url).unwrap()), name, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_login_stands_where_each_dialect_wants_it() {
+        let url = Url::parse("rtmp://gw.example.com/sip").unwrap();
+        let login = Some(("alice".to_owned(), "secret".to_owned()));
+        let entry = |api| {
+            let dial = Dial::new(api, &url, "bob", login.clone(), Codec::Speex);
+            dial.client().entry()
+        };
+        let siprtmp = entry(Name::Siprtmp);
+        assert_eq!(siprtmp.app, "sip/alice@gw.example.com");
+        let words = ["alice", "secret", "alice"];
+        assert_eq!(siprtmp.args, words.map(rtmp::amf::Value::from));
+        assert_eq!(entry(Name::Red5phone).app, "sip");
+        assert!(entry(Name::Red5phone).args.is_empty());
     }
 }

@@ -43,9 +43,9 @@ pub(super) struct Call {
     /// Record what is heard (16 kHz mono)
     #[arg(long, value_name = "WAV")]
     record: Option<PathBuf>,
-    /// How the client dials
-    #[arg(long, value_enum, default_value = "stream")]
-    api: api::Name,
+    /// How the client dials [default: by the URL, siprtmp for /sip, freeswitch for /phone, else stream]
+    #[arg(long, value_enum)]
+    api: Option<api::Name>,
     /// What the client says; it takes the same
     #[arg(long, value_enum, default_value = "speex")]
     codec: Codec,
@@ -128,13 +128,14 @@ impl Call {
         };
         let audio = self.play.as_deref().map(wav::read).transpose()?;
         let source = Source::new(self.codec, audio.as_ref(), self.marks == Marks::Off)?;
-        if self.dtmf.is_some() && matches!(self.api, api::Name::Stream | api::Name::Bbb) {
+        let api = self.api.unwrap_or_else(|| api::Name::of(&url));
+        if self.dtmf.is_some() && matches!(api, api::Name::Stream | api::Name::Bbb) {
             return Err(
                 "--dtmf: these clients have no keys; use --api siprtmp, freeswitch or red5phone".to_owned(),
             );
         }
         let login = self.user.clone().zip(self.password.clone());
-        let mut dial = api::Dial::new(self.api, &url, &self.target, login, self.codec);
+        let mut dial = api::Dial::new(api, &url, &self.target, login, self.codec);
         dial.digits = self.dtmf.clone().unwrap_or_default();
         let plan = Arc::new(Plan {
             dial,

@@ -8,8 +8,8 @@ use super::marks::{self, Listener, RoundTrip};
 use super::stats::Received;
 use super::wav::Recorder;
 
-/// Samples one message may decode to: 200 ms at 16 kHz.
-const MOST: usize = 3_200;
+/// Samples one message may decode to: 1,152 at 8 kHz, brought to 48 kHz, and some.
+const MOST: usize = 8_000;
 
 /// The decoder of the codec that comes, and the way down to the rate of the marks.
 struct Voice {

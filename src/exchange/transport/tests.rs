@@ -1,7 +1,11 @@
 use std::time::Duration;
 
+use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::*;
 use crate::net::testing::{Authority, Folder};
@@ -23,7 +27,8 @@ fn client(ca: &Authority, folder: &Folder) -> (Transports, mpsc::Receiver<Arriva
     let sockets = SipSockets {
         udp: Vec::new(),
         gate: gate(Vec::new()),
-        plain: 0,
+        spoken: Vec::new(),
+        origins: Origins::default(),
         acceptor: None,
         connector: Some(TlsConnector::new(Trust::File(&trust), None).unwrap()),
     };
@@ -42,7 +47,8 @@ async fn server(
     let sockets = SipSockets {
         udp: Vec::new(),
         gate: gate(vec![listener]),
-        plain: 0,
+        spoken: vec![Transport::Tls],
+        origins: Origins::default(),
         acceptor: Some(TlsAcceptor::new(ca.identity(folder, name)).unwrap()),
         connector: None,
     };
@@ -131,4 +137,93 @@ async fn a_connection_that_opens_no_tls_is_closed() {
     let _reset = stream.read_to_end(&mut said).await;
     assert!(said.len() < 10);
     assert!(at_them.try_recv().is_err());
+}
+
+/// Transports that listen for WebSocket.
+async fn websocket_server() -> (Transports, mpsc::Receiver<Arrival>, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (arrivals, arrived) = mpsc::channel(16);
+    let sockets = SipSockets {
+        udp: Vec::new(),
+        gate: gate(vec![listener]),
+        spoken: vec![Transport::Ws],
+        origins: Origins::default(),
+        acceptor: None,
+        connector: None,
+    };
+    (Transports::start(sockets, arrivals).unwrap(), arrived, address)
+}
+
+type Socket = WebSocketStream<TcpStream>;
+
+async fn websocket(address: SocketAddr, fields: &[(&'static str, &str)]) -> Result<Socket, u16> {
+    let mut request = format!("ws://{address}/").into_client_request().unwrap();
+    for (name, value) in fields {
+        request.headers_mut().insert(*name, value.parse().unwrap());
+    }
+    let stream = TcpStream::connect(address).await.unwrap();
+    match tokio_tungstenite::client_async(request, stream).await {
+        Ok((socket, _)) => Ok(socket),
+        Err(Error::Http(response)) => Err(response.status().as_u16()),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+const SIP: (&str, &str) = ("sec-websocket-protocol", "sip");
+
+#[tokio::test]
+async fn messages_and_keep_alives_pass_over_a_websocket() {
+    let (mut ours, mut arrived, address) = websocket_server().await;
+    let mut socket = websocket(address, &[SIP]).await.unwrap();
+    let Arrival::Connected(conn, writer, source) = next(&mut arrived).await else {
+        panic!("a connection");
+    };
+    assert_eq!((source.transport, source.conn), (Transport::Ws, Some(conn)));
+    ours.connected(conn, writer, source);
+    for message in [Message::text(OPTIONS), Message::binary(OPTIONS)] {
+        socket.send(message).await.unwrap();
+        assert!(matches!(next(&mut arrived).await, Arrival::Message(s, Ok(_)) if s == source));
+    }
+    socket.send(Message::text("\r\n\r\n")).await.unwrap();
+    assert_eq!(socket.next().await.unwrap().unwrap(), Message::text("\r\n"));
+    let named = Peer {
+        conn: Some(conn),
+        ..peer(source.remote, None)
+    };
+    ours.send(Transport::Ws, None, named.clone(), OPTIONS.into())
+        .unwrap();
+    assert_eq!(socket.next().await.unwrap().unwrap(), Message::text(OPTIONS));
+    // What cannot be read is answered by the endpoint; the connection stands.
+    socket.send(Message::text("nonsense")).await.unwrap();
+    assert!(matches!(next(&mut arrived).await, Arrival::Message(_, Err(_))));
+    socket.send(Message::text("x".repeat(100_000))).await.unwrap();
+    assert!(matches!(next(&mut arrived).await, Arrival::Closed(c, _) if c == conn));
+    ours.closed(conn);
+    assert!(matches!(
+        ours.send(Transport::Ws, None, named, OPTIONS.into()),
+        Err(SendError::Refused)
+    ));
+}
+
+#[tokio::test]
+async fn who_does_not_ask_for_sip_or_comes_from_elsewhere_is_refused() {
+    let (_ours, mut arrived, address) = websocket_server().await;
+    assert_eq!(websocket(address, &[]).await.err(), Some(400));
+    let other = ("sec-websocket-protocol", "mqtt");
+    assert_eq!(websocket(address, &[other]).await.err(), Some(400));
+    let foreign = ("origin", "https://evil.example");
+    assert_eq!(websocket(address, &[SIP, foreign]).await.err(), Some(403));
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).await.unwrap();
+    assert!(
+        said.starts_with("HTTP/1.1 426 ") && said.contains("Sec-Websocket-Version: 13"),
+        "{said}"
+    );
+    assert!(arrived.try_recv().is_err());
 }

@@ -1,10 +1,12 @@
 //! A first-in first-out buffer whose content is one slice.
 
 /// Unlike a ring it can be decoded into, searched and encoded from in place; keeping it so costs one short move
-/// now and then.
+/// now and then. It takes memory when more waits than ever before, and keeps that.
 #[derive(Debug)]
 pub(super) struct Linear<T> {
     data: Vec<T>,
+    /// Most items.
+    capacity: usize,
     start: usize,
     end: usize,
 }
@@ -12,7 +14,8 @@ pub(super) struct Linear<T> {
 impl<T: Copy + Default> Linear<T> {
     pub(super) fn new(capacity: usize) -> Linear<T> {
         Linear {
-            data: vec![T::default(); capacity],
+            data: Vec::new(),
+            capacity,
             start: 0,
             end: 0,
         }
@@ -36,6 +39,13 @@ impl<T: Copy + Default> Linear<T> {
             self.data.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
+            let wanted = self.end.saturating_add(want).min(self.capacity);
+            if self.data.len() < wanted {
+                // Half as much again, so that this settles soon.
+                let size = (wanted + wanted / 2).min(self.capacity);
+                self.data.reserve_exact(size - self.data.len());
+                self.data.resize(size, T::default());
+            }
         }
         self.data.get_mut(self.end..).unwrap_or_default()
     }

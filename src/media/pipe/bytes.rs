@@ -8,6 +8,8 @@ use codecs::{CodecId, Decoder, Encoder, codec};
 
 /// Samples in 20 ms at the highest rate of these codecs.
 const MAX_FRAME: usize = 960;
+/// Frames that are kept to fill in from: concealment looks back 49 ms.
+const PAST: usize = 3;
 
 pub(super) struct Bytes {
     data: Linear<u8>,
@@ -16,10 +18,12 @@ pub(super) struct Bytes {
     /// Samples, which here are ticks, in 20 ms.
     frame: usize,
     bound: usize,
-    /// Follows the audio, so that it can fill in for lost frames.
+    /// Fills in for lost frames. It is shown what came before only then: most calls lose nothing.
     follower: Box<dyn Decoder>,
-    /// Looks at what waits, without disturbing the follower.
-    probe: Box<dyn Decoder>,
+    /// The last frames that came in.
+    past: Linear<u8>,
+    /// The follower knows the past.
+    follows: bool,
     encoder: Box<dyn Encoder>,
     trim: Trim,
     pcm: Vec<i16>,
@@ -37,7 +41,9 @@ impl Bytes {
             frame,
             bound,
             follower: codecs::decoder(id, 0).map_err(|_| Error::NoPipe)?,
-            probe: codecs::decoder(id, 0).map_err(|_| Error::NoPipe)?,
+            // Twice the room, so that it is seldom moved.
+            past: Linear::new(2 * PAST * frame * width),
+            follows: false,
             encoder: codecs::encoder(id, &codecs::EncoderOptions::default()).map_err(|_| Error::NoPipe)?,
             trim: Trim::new(c.sample_rate),
             // Enough for the search of a pitch period.
@@ -52,16 +58,18 @@ impl Bytes {
         if payload.is_empty() {
             return Err(Error::BadPayload);
         }
-        for part in payload.chunks(self.frame * self.width) {
-            // Only for its memory: the bytes themselves pass.
-            let _ = self.follower.decode(part, &mut self.pcm);
-        }
+        self.remember(
+            payload.len().saturating_sub(PAST * self.frame * self.width),
+            payload,
+        );
+        self.follows = false;
         let stored = self.data.push(payload);
         Ok(((stored / self.width) as u32, dropped))
     }
 
     pub(super) fn conceal(&mut self, ticks: u32) -> (u32, u32) {
         let dropped = self.make_room();
+        self.follow();
         let mut left = ticks as usize;
         while left > 0 {
             let want = left.min(self.frame);
@@ -133,8 +141,29 @@ impl Bytes {
 
     pub(super) fn reset(&mut self) {
         self.data.clear();
-        self.follower.reset();
+        self.past.clear();
+        self.follows = false;
         self.trim.reset();
+    }
+
+    /// Keeps the end of what came in, from `from` on.
+    fn remember(&mut self, from: usize, bytes: &[u8]) {
+        let bytes = bytes.get(from..).unwrap_or_default();
+        let excess = (self.past.len() + bytes.len()).saturating_sub(PAST * self.frame * self.width);
+        self.past.drop_front(excess);
+        self.past.push(bytes);
+    }
+
+    /// Shows the follower what came before a gap.
+    fn follow(&mut self) {
+        if std::mem::replace(&mut self.follows, true) {
+            return;
+        }
+        self.follower.reset();
+        for part in self.past.as_slice().chunks(self.frame * self.width) {
+            // Only for its memory.
+            let _ = self.follower.decode(part, &mut self.pcm);
+        }
     }
 
     fn make_room(&mut self) -> u32 {
@@ -148,14 +177,18 @@ impl Bytes {
         let Some(bytes) = self.data.as_slice().get(..samples * self.width) else {
             return 0;
         };
-        self.probe.decode(bytes, &mut self.pcm).unwrap_or(0)
+        self.follower.look(bytes, &mut self.pcm)
     }
 
-    /// Encodes the first `n` samples of the scratch behind what waits.
+    /// Encodes the first `n` samples of the scratch behind what waits. They are part of the past for the next gap.
     fn encode(&mut self, n: usize) {
         if let Some(pcm) = self.pcm.get(..n) {
             let room = self.data.room(n * self.width);
             let written = self.encoder.encode(pcm, room).unwrap_or(0);
+            let made = room.get(..written).unwrap_or_default();
+            let excess = (self.past.len() + made.len()).saturating_sub(PAST * self.frame * self.width);
+            self.past.drop_front(excess);
+            self.past.push(made);
             self.data.commit(written);
         }
     }

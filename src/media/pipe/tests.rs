@@ -327,3 +327,67 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn payloads_that_cannot_be_cut_pass_whole() {
+    for id in [CodecId::Opus, CodecId::G722, CodecId::Nelly8, CodecId::Nelly16] {
+        let mut pipe = Pipe::plan(id, id, &PipeOptions::default()).unwrap();
+        assert!(pipe.is_pass() && pipe.is_whole() && !pipe.can_compress());
+        let mut out = vec![0; max_frame_bytes()];
+        let ticks = codec(id).rtp_ticks(codec(id).frame(), codec(id).sample_rate);
+        for (n, payload) in tone_frames(id, 20).iter().enumerate() {
+            let at = MediaTime::new(n as u64 * u64::from(ticks), codec(id).rtp_clock);
+            assert_eq!(pipe.push(at, payload), Ok(ticks));
+            let frame = pipe.next_frame(&mut out).unwrap();
+            assert_eq!(
+                (&out[..frame.len], frame.ticks, frame.time),
+                (&payload[..], ticks, at)
+            );
+        }
+        assert_eq!(pipe.push(ms(0), &[]), Err(Error::BadPayload));
+        // What waits is bounded, oldest first.
+        let payload = tone_frames(id, 1).remove(0);
+        for _ in 0..1_000 {
+            pipe.push(ms(0), &payload).unwrap();
+        }
+        assert!(
+            pipe.depth_ms() <= 240 + 2 * 1_000 * ticks / codec(id).rtp_clock,
+            "{id:?}"
+        );
+        assert!(pipe.dropped() > 0);
+        assert_eq!(pipe.drop_front(2 * ticks + 1), 2 * ticks);
+        pipe.reset();
+        assert_eq!(pipe.depth(), 0);
+    }
+}
+
+/// Three frames of 20 ms in one payload of Opus (RFC 6716 §3.2.5, VBR).
+fn opus_60_ms() -> Vec<u8> {
+    let frames = tone_frames(CodecId::Opus, 3);
+    let mut out = vec![frames[0][0] | 3, 0x80 | 3];
+    out.extend(frames[..2].iter().map(|f| u8::try_from(f.len() - 1).unwrap()));
+    frames.iter().for_each(|f| out.extend_from_slice(&f[1..]));
+    out
+}
+
+#[test]
+fn a_payload_that_fits_no_slot_turns_a_paced_pipe_to_transcoding() {
+    let mut out = vec![0; max_frame_bytes()];
+    let long = opus_60_ms();
+    // Unpaced it passes.
+    let mut pipe = Pipe::plan(CodecId::Opus, CodecId::Opus, &PipeOptions::default()).unwrap();
+    assert_eq!(pipe.push(ms(0), &long), Ok(2_880));
+    assert_eq!(pipe.next_frame(&mut out).unwrap().len, long.len());
+    // Paced it passes as long as it fits.
+    pipe.pace();
+    let short = tone_frames(CodecId::Opus, 1).remove(0);
+    pipe.push(ms(60), &short).unwrap();
+    assert!(pipe.push(ms(80), &[0xfb]).is_err() && pipe.is_whole());
+    pipe.push(ms(80), &long).unwrap();
+    assert!(!pipe.is_whole());
+    assert_eq!(pipe.depth(), 4 * 960);
+    let ticks: Vec<u32> = std::iter::from_fn(|| pipe.next_frame(&mut out))
+        .map(|f| f.ticks)
+        .collect();
+    assert_eq!(ticks, [960; 4]);
+}

@@ -78,13 +78,17 @@ fn phone_to_client() {
             let mut sender = RtpSender::new(&mut rng);
             let mut pipe = Pipe::plan(from, to, &PipeOptions::default()).unwrap();
             let mut datagram = vec![0; 1500];
+            let mut report = [0; 512];
+            rtcp.start(Time::ZERO);
             let mut step = |i: u64| {
                 let now = Time::from_millis(i * 20);
                 let n = sender.write(0, false, &frame, &mut datagram).unwrap();
+                rtcp.on_sent(now, sender.timestamp());
+                rtcp.poll_output(now, &sender, &mut report).unwrap();
                 sender.advance(clock / 50);
                 if i % 7 != 3 {
                     let p = RtpPacket::parse(&datagram[..n]).unwrap();
-                    let verdict = receiver.accept(now, p.ssrc, p.seq);
+                    let verdict = receiver.accept(now, p.ssrc, p.seq, true);
                     assert_ne!(verdict, Verdict::Probation);
                     rtcp.on_received(now, p.ssrc, seqs.unwrap(p.seq), p.timestamp, n, i == 0);
                     assert_eq!(jitter.insert(now, &p), Ok(Insert::Queued));

@@ -159,7 +159,10 @@ impl Connection {
     pub fn poll_transmit(&mut self, now: Time, out: &mut Vec<u8>, budget: usize) -> usize {
         self.now = now;
         let start = out.len();
-        out.append(&mut self.raw);
+        if !self.raw.is_empty() {
+            // Only the handshake is written this way, or a policy file: the room is not needed again.
+            out.append(&mut std::mem::take(&mut self.raw));
+        }
         if matches!(self.state, State::Open(_)) {
             let budget = budget.saturating_sub(out.len() - start);
             self.outbox.transmit(now, &mut self.session.net, out, budget);
@@ -336,6 +339,12 @@ impl Connection {
         self.closing.get_or_insert(now);
     }
 
+    /// Whether it matters which audio is marked as silence: the client is behind, or audio waits for it already. Else
+    /// the sender may save itself the trouble of finding out.
+    pub fn minds_silence(&self) -> bool {
+        self.session.net.flow.is_behind() || self.outbox.depths().0 > 0
+    }
+
     /// Whether the client is known not to read: media are withheld.
     pub fn stalled(&self) -> bool {
         self.session.net.flow.is_stalled()
@@ -386,6 +395,7 @@ impl Connection {
                 Progress::More(n) => self.carrier.consume(n),
                 Progress::Done(n) => {
                     self.carrier.consume(n);
+                    self.carrier.settle();
                     self.state = State::Open(self.now);
                 }
                 Progress::Policy => {

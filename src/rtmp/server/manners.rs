@@ -152,3 +152,161 @@ impl Control {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use base::Time;
+
+    use super::*;
+    use crate::message::{Command, Message, encode_command};
+    use crate::server::Session;
+
+    struct Peer {
+        session: Session,
+    }
+
+    impl Peer {
+        fn says(&mut self, stream: u32, name: &str, txn: f64, object: Value, args: &[Value]) {
+            let mut payload = Vec::new();
+            encode_command(name, txn, &object, args, &mut payload);
+            let message = Message {
+                kind: kind::COMMAND,
+                stream,
+                timestamp: 0,
+                payload: &payload,
+            };
+            self.session.handle(Time::ZERO, &message).unwrap();
+        }
+
+        /// What it hears, in words.
+        fn hears(&mut self) -> Vec<String> {
+            let mut heard = Vec::new();
+            while let Some(m) = self.session.net.poll_message() {
+                let message = Message {
+                    kind: m.kind,
+                    stream: m.stream,
+                    timestamp: m.timestamp,
+                    payload: &m.payload,
+                };
+                heard.push(match m.kind {
+                    kind::COMMAND => {
+                        let c = Command::decode(&message, 100).unwrap();
+                        format!("{} {} {}", c.name, c.txn, Value::StrictArray(c.args))
+                    }
+                    kind => format!("{kind} {:?}", m.payload),
+                });
+            }
+            heard
+        }
+    }
+
+    fn connected(manners: Manners, before: Vec<Control>) -> Peer {
+        let mut peer = Peer {
+            session: Session::new(ServerConfig::default(), true, Time::ZERO),
+        };
+        peer.says(0, "connect", 1.0, amf::object([("app", "x".into())]), &[]);
+        peer.session.accept_connect_as(ConnectReply {
+            before,
+            properties: Value::Null,
+            info: amf::object([("code", "ok".into())]),
+            after: Vec::new(),
+            manners,
+        });
+        peer
+    }
+
+    #[test]
+    fn what_the_owner_wants_goes_before_the_reply_and_nothing_else() {
+        let before = vec![Control::Window(1 << 30)];
+        let mut peer = connected(Manners::default(), before);
+        assert_eq!(peer.hears(), ["5 [64, 0, 0, 0]", "_result 1 [{code: \"ok\"}]"]);
+        let before = vec![
+            Control::ChunkSize(512),
+            Control::PeerBandwidth(9, 1),
+            Control::StreamBegin,
+        ];
+        let mut peer = connected(Manners::default(), before);
+        assert_eq!(
+            peer.hears(),
+            [
+                "1 [0, 0, 2, 0]",
+                "6 [0, 0, 0, 9, 1]",
+                "4 [0, 0, 0, 0, 0, 0]",
+                "_result 1 [{code: \"ok\"}]"
+            ]
+        );
+    }
+
+    #[test]
+    fn streams_are_answered_as_the_original_does() {
+        let manners = Manners {
+            echo_txn: true,
+            describe: Describe::Name,
+            members: vec![("details".to_owned(), Value::Null)],
+            play_chunk_size: Some(4_096),
+            reset: false,
+            sample_access: false,
+            ..Manners::default()
+        };
+        let mut peer = connected(manners, Vec::new());
+        for txn in [2.0, 3.0] {
+            peer.says(0, "createStream", txn, Value::Null, &[]);
+        }
+        peer.hears();
+        peer.says(1, "publish", 4.0, Value::Null, &["local".into()]);
+        peer.session.accept_publish(1);
+        peer.says(2, "play", 5.0, Value::Null, &["remote?a=b".into()]);
+        peer.session.accept_play(2);
+        let status = |txn: u32, code: &str, name: &str| {
+            format!(
+                "onStatus {txn} [{{level: \"status\", code: \"{code}\", description: \"{name}\", details: null}}]"
+            )
+        };
+        assert_eq!(
+            peer.hears(),
+            [
+                status(4, "NetStream.Publish.Start", ""),
+                "1 [0, 0, 16, 0]".to_owned(),
+                "4 [0, 0, 0, 0, 0, 2]".to_owned(),
+                status(5, "NetStream.Play.Start", "remote"),
+            ]
+        );
+    }
+
+    #[test]
+    fn gates_are_shut_for_streams_there_are_and_those_to_come() {
+        let manners = Manners {
+            gated: true,
+            ..Manners::default()
+        };
+        let mut peer = connected(manners, Vec::new());
+        let mut listens = |peer: &mut Peer, stream: u32| {
+            peer.says(stream, "play", 0.0, Value::Null, &["x".into()]);
+            peer.session.accept_play(stream);
+            (
+                peer.session.player(stream, false).is_some(),
+                peer.session.player(stream, true).is_some(),
+            )
+        };
+        peer.says(0, "createStream", 2.0, Value::Null, &[]);
+        assert_eq!(listens(&mut peer, 1), (false, false));
+        peer.says(1, "receiveAudio", 0.0, Value::Null, &[true.into()]);
+        assert_eq!(listens(&mut peer, 1), (true, false));
+        peer.says(0, "createStream", 3.0, Value::Null, &[]);
+        assert_eq!(listens(&mut peer, 2), (true, false));
+        peer.session.gate(Some(false), Some(true));
+        assert_eq!(listens(&mut peer, 2), (false, true));
+    }
+
+    #[test]
+    fn a_refused_client_is_no_more_listened_to() {
+        let mut peer = Peer {
+            session: Session::new(ServerConfig::default(), true, Time::ZERO),
+        };
+        peer.says(0, "connect", 1.0, amf::object([("app", "x".into())]), &[]);
+        peer.session.refuse_connect(amf::object([("code", "no".into())]));
+        assert_eq!(peer.hears(), ["_error 1 [{code: \"no\"}]"]);
+        peer.says(0, "createStream", 2.0, Value::Null, &[]);
+        assert!(peer.hears().is_empty() && !peer.session.is_closing());
+    }
+}

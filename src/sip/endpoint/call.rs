@@ -476,17 +476,35 @@ impl Endpoint {
         }
     }
 
+    /// Sends MESSAGE within a call (RFC 3428); nobody is told how it fares.
+    ///
+    /// # Errors
+    /// [`Refused::Gone`]; [`Refused::State`] before there is a dialog; [`Refused::Limit`].
+    pub fn message_within(&mut self, now: Time, call: CallHandle, body: Body) -> Result<(), Refused> {
+        self.send_within(now, call, Method::Message, body)
+    }
+
     /// Sends INFO (RFC 6086, or the older habit for DTMF).
     ///
     /// # Errors
     /// [`Refused::Gone`]; [`Refused::State`] before there is a dialog; [`Refused::Limit`].
     pub fn info(&mut self, now: Time, call: CallHandle, body: Body) -> Result<(), Refused> {
+        self.send_within(now, call, Method::Info, body)
+    }
+
+    fn send_within(
+        &mut self,
+        now: Time,
+        call: CallHandle,
+        method: Method,
+        body: Body,
+    ) -> Result<(), Refused> {
         let c = self.live_call(call)?;
         if c.state != State::Up {
             return Err(Refused::State);
         }
         let dialog = c.dialog.clone().ok_or(Refused::State)?;
-        self.send_in_dialog(now, call, &dialog, Method::Info, Vec::new(), Some(body))?;
+        self.send_in_dialog(now, call, &dialog, method, Vec::new(), Some(body))?;
         Ok(())
     }
 }

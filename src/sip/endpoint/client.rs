@@ -2,6 +2,7 @@
 
 mod again;
 mod attempt;
+mod dead;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -148,6 +149,7 @@ pub(super) struct Table {
     transactions: BTreeMap<u64, Transaction>,
     keys: BTreeMap<Key, u64>,
     lookups: BTreeMap<LookupId, u64>,
+    dead: dead::Dead,
 }
 
 impl Table {
@@ -226,7 +228,11 @@ impl Endpoint {
                 Do::Set(timer, after) => self.timers.set(Deadline::Transaction(tx, timer), now + after),
                 Do::Clear(timer) => self.timers.clear(&Deadline::Transaction(tx, timer)),
                 Do::Deliver => deliver = true,
-                Do::Timeout => timeout = Some(t.flow),
+                Do::Timeout => {
+                    timeout = Some(t.flow);
+                    let (transport, remote) = (t.path.transport, t.path.remote);
+                    self.clients.dead.failed(now, transport, remote);
+                }
                 Do::Done => self.forget_client(now, tx, deliver || timeout.is_some()),
                 Do::Trying => {}
             }
@@ -295,6 +301,15 @@ impl Endpoint {
             Machine::Invite(m) => m.handle_response(response.status),
             Machine::Other(m) => m.handle_response(response.status),
         };
+        let (transport, remote) = (t.path.transport, t.path.remote);
+        let rest = response
+            .headers
+            .get(&HeaderName::RetryAfter)
+            .and_then(crate::header::seconds);
+        match rest.filter(|_| response.status == 503) {
+            Some(seconds) => self.clients.dead.rests(now, transport, remote, seconds),
+            None => self.clients.dead.answered(transport, remote),
+        }
         self.run_client(now, tx, todo, Some((response, source)));
     }
 
@@ -320,6 +335,8 @@ impl Endpoint {
             Machine::Other(m) => (m.is_pending(), t.outgoing),
         };
         if pending {
+            let (transport, remote) = (t.path.transport, t.path.remote);
+            self.clients.dead.failed(now, transport, remote);
             self.forget_client(now, tx, true);
             self.next_target(now, outgoing, 503);
         }

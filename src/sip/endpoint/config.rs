@@ -170,7 +170,7 @@ impl Default for EndpointConfig {
             open_registration: OpenRegistration::Nobody,
             session_expires: 1800,
             min_se: 90,
-            transfers: false,
+            transfers: true,
             registrar: true,
             auth_failures: 20,
             limits: Limits::default(),

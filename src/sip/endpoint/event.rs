@@ -380,6 +380,8 @@ pub enum Event {
         from: NameAddr,
         /// To.
         to: NameAddr,
+        /// Where it came from.
+        source: Source,
         /// The local account that proved its password.
         user: Option<String>,
         /// What it carries.

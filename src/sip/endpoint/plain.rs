@@ -87,6 +87,7 @@ impl Endpoint {
             target: request.uri.clone(),
             from,
             to,
+            source,
             user,
             body: body_of(&request.headers, &request.body),
         });

@@ -204,6 +204,34 @@ impl Endpoint {
         }
     }
 
+    /// The call of ours that a Replaces header field names, as in the target of a REFER (RFC 3891 §3).
+    pub fn call_of_replaces(&self, value: &str) -> Option<CallHandle> {
+        self.replaced(value).0
+    }
+
+    /// That call, and whether it may be replaced only before its answer.
+    fn replaced(&self, value: &str) -> (Option<CallHandle>, bool) {
+        let mut parts = value.split(';').map(str::trim);
+        let call_id = parts.next().unwrap_or("");
+        let (mut to_tag, mut from_tag, mut early_only) = ("", "", false);
+        for part in parts {
+            match part.split_once('=') {
+                Some((n, v)) if n.eq_ignore_ascii_case("to-tag") => to_tag = v,
+                Some((n, v)) if n.eq_ignore_ascii_case("from-tag") => from_tag = v,
+                _ => early_only |= part.eq_ignore_ascii_case("early-only"),
+            }
+        }
+        let found = self
+            .dialogs
+            .get(&(call_id.to_owned(), to_tag.to_owned()))
+            .copied();
+        let matches = |h: &CallHandle| {
+            let dialog = self.calls.get(h).and_then(|c| c.dialog.as_ref());
+            dialog.is_some_and(|d| d.remote_tag() == from_tag)
+        };
+        (found.filter(matches), early_only)
+    }
+
     /// The call that an INVITE is to replace (RFC 3891 §3). An unknown one is refused, and so is a second
     /// Replaces; then `Err` says that the request is dealt with.
     pub(super) fn find_replaced(
@@ -223,25 +251,8 @@ impl Endpoint {
             self.reject(now, tx, 400);
             return Err(());
         }
-        let mut parts = value.split(';').map(str::trim);
-        let call_id = parts.next().unwrap_or("");
-        let (mut to_tag, mut from_tag, mut early_only) = ("", "", false);
-        for part in parts {
-            match part.split_once('=') {
-                Some((n, v)) if n.eq_ignore_ascii_case("to-tag") => to_tag = v,
-                Some((n, v)) if n.eq_ignore_ascii_case("from-tag") => from_tag = v,
-                _ => early_only |= part.eq_ignore_ascii_case("early-only"),
-            }
-        }
-        let found = self
-            .dialogs
-            .get(&(call_id.to_owned(), to_tag.to_owned()))
-            .copied();
-        let found = found.and_then(|h| {
-            let c = self.calls.get(&h)?;
-            let matches = c.dialog.as_ref().is_some_and(|d| d.remote_tag() == from_tag);
-            matches.then_some((h, c.state))
-        });
+        let (found, early_only) = self.replaced(value);
+        let found = found.and_then(|h| Some((h, self.calls.get(&h)?.state)));
         let status = match found {
             Some((h, State::Up)) if !early_only => return Ok(Some(h)),
             Some((_, State::Up)) => 486,

@@ -33,7 +33,7 @@ fuzz_target!(|data: &[u8]| {
         let ssrc = u32::from(op[1] % 3);
         let seq = u16::from_be_bytes([op[2], op[3]]);
         let before = receiver.ssrc();
-        let verdict = receiver.accept(now, ssrc, seq);
+        let verdict = receiver.accept(now, ssrc, seq, true);
         if verdict == Verdict::Probation {
             assert_eq!(receiver.ssrc(), before);
             continue;

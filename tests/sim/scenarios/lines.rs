@@ -9,7 +9,7 @@ use crate::world::{Who, World, ms, secs};
 
 const ACCOUNT: AccountId = AccountId(1);
 
-fn login(name: &str, password: &str) -> LineIntent {
+pub(super) fn login(name: &str, password: &str) -> LineIntent {
     let login = Login {
         aor: name.to_owned(),
         auth_user: None,
@@ -25,7 +25,7 @@ fn login(name: &str, password: &str) -> LineIntent {
     }
 }
 
-fn dial(line: u32, target: &str, codecs: &[CodecId]) -> LineIntent {
+pub(super) fn dial(line: u32, target: &str, codecs: &[CodecId]) -> LineIntent {
     LineIntent::Dial(Box::new(Dial {
         line: Line(line),
         account: None,
@@ -35,26 +35,26 @@ fn dial(line: u32, target: &str, codecs: &[CodecId]) -> LineIntent {
     }))
 }
 
-fn answer(line: Line) -> LineIntent {
+pub(super) fn answer(line: Line) -> LineIntent {
     LineIntent::Answer {
         line,
         codecs: Vec::new(),
     }
 }
 
-fn hang_up(line: Line, status: u16) -> LineIntent {
+pub(super) fn hang_up(line: Line, status: u16) -> LineIntent {
     LineIntent::HangUp {
         line,
         outcome: Outcome::from_status(status, "as told"),
     }
 }
 
-fn attach(line: Line) -> LineIntent {
+pub(super) fn attach(line: Line) -> LineIntent {
     LineIntent::Attach { line: Some(line) }
 }
 
 /// A client that is logged in under a name with an account.
-fn user(w: &mut World, name: &str, g711: bool) -> Who {
+pub(super) fn user(w: &mut World, name: &str, g711: bool) -> Who {
     let who = w.telephone(g711);
     w.intend(who, login(name, &format!("{name}-secret")));
     let told = w.told(who);
@@ -65,7 +65,7 @@ fn user(w: &mut World, name: &str, g711: bool) -> Who {
     who
 }
 
-fn has(w: &mut World, who: Who, what: impl Fn(&LineEvent) -> bool) -> bool {
+pub(super) fn has(w: &mut World, who: Who, what: impl Fn(&LineEvent) -> bool) -> bool {
     w.told(who).iter().any(what)
 }
 

@@ -1,6 +1,8 @@
 //! What is to be true of a gateway with people on it.
 
+mod accounts;
 mod chaos;
+mod control;
 mod delay;
 mod dialects;
 mod drain;

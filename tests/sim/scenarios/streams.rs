@@ -2,7 +2,7 @@
 
 use codecs::CodecId;
 
-use crate::client::Told;
+use crate::client::{Film, Told};
 use crate::phone::{Answers, Told as PhoneTold};
 use crate::world::{World, ms, secs};
 
@@ -253,5 +253,68 @@ fn streams_need_an_account_where_there_are_any() {
     w.run(secs(3));
     w.hears(user, user);
     w.leave(user);
+    w.ends_clean();
+}
+
+#[test]
+fn a_phone_hears_the_aac_of_a_streaming_tool() {
+    for shards in [1, 2] {
+        let mut w = World::builder().shards(shards).users(&["bob"]).build();
+        let bob = w.registered_phone("bob");
+        let tool = w.client();
+        w.on(tool).film = Some(Film::aac());
+        w.on(tool).connect("call", true, Some("bob"), None);
+        w.run(secs(4));
+        assert!(
+            w.ear(bob).hears(w.now, 1_000.0),
+            "{:?}",
+            w.ear(bob).level(w.now, 1_000.0)
+        );
+        // Held and resumed, the phone has it back although the configuration does not come again.
+        w.reoffer(bob, sip::sdp::Direction::SendOnly);
+        w.run(secs(2));
+        w.reoffer(bob, sip::sdp::Direction::SendRecv);
+        w.run(secs(2));
+        assert!(
+            w.ear(bob).hears(w.now, 1_000.0),
+            "{:?}",
+            w.ear(bob).level(w.now, 1_000.0)
+        );
+        w.leave(tool);
+        w.run(secs(1));
+        w.ends_clean();
+    }
+}
+
+#[test]
+fn aac_is_relayed_untouched_and_heard_by_a_phone_that_comes_late() {
+    let mut w = World::builder().users(&["bob"]).build();
+    let tool = w.client();
+    w.on(tool).film = Some(Film::aac());
+    w.on(tool).connect("live", true, Some("cam"), None);
+    w.run(secs(1));
+    let player = w.client();
+    w.on(player).payloads = Some(Vec::new());
+    w.on(player).connect("live", true, None, Some("cam"));
+    let bob = w.registered_phone("bob");
+    w.dial(bob, "live/cam");
+    w.run(secs(3));
+    assert!(
+        w.ear(bob).hears(w.now, 1_000.0),
+        "{:?}",
+        w.ear(bob).level(w.now, 1_000.0)
+    );
+    let film = Film::aac().messages;
+    let got = w.on(player).payloads.take().unwrap();
+    assert_eq!(got[0], film[0][1..], "the configuration comes first");
+    assert!(got.len() > 100);
+    assert!(
+        got.iter()
+            .all(|message| film.iter().any(|sent| sent[1..] == message[..]))
+    );
+    w.hang_up(bob);
+    w.leave(tool);
+    w.leave(player);
+    w.run(ms(500));
     w.ends_clean();
 }

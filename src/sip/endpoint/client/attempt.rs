@@ -9,9 +9,12 @@ use super::{MAX_TARGETS, Machine, Owner, Path, Target, Transaction};
 use crate::endpoint::{Deadline, Endpoint, LookupId, Output, SendId};
 use crate::header::{HeaderName, NameAddr, Via};
 use crate::msg::{Method, Response};
-use crate::transaction::{Ict, Nict};
+use crate::transaction::{Ict, Nict, Timer};
 use crate::transport::{Destination, Transport};
 use crate::uri::{Scheme, Uri};
+
+/// In units of T1: time for four transmissions over UDP, and half a second for the last one.
+const PATIENCE: u32 = 8;
 
 impl Endpoint {
     /// Tries the next target of a request, or reports that none is left.
@@ -150,7 +153,22 @@ impl Endpoint {
         self.clients.transactions.insert(tx, transaction);
         self.clients.keys.insert(key, tx);
         self.run_client(now, tx, todo, None);
+        self.hurry(now, id, tx, path, is_flow);
         true
+    }
+
+    /// An INVITE that nobody answers at all does not wait for timer B where it could be at another server, or where
+    /// nobody has answered of late (RFC 3263 §4.3): four transmissions are enough.
+    fn hurry(&mut self, now: Time, id: u64, tx: u64, path: Path, is_flow: bool) {
+        let Some(out) = self.clients.outgoing.get(&id) else {
+            return;
+        };
+        let dead = self.clients.dead.is(now, path.transport, path.remote);
+        if out.request.method == Method::Invite && !is_flow && (dead || !out.targets.is_empty()) {
+            let patience = self.config.t1 * PATIENCE;
+            self.timers
+                .set(Deadline::Transaction(tx, Timer::B), now + patience);
+        }
     }
 
     /// Where a lookup leads; none when it failed.
@@ -165,8 +183,14 @@ impl Endpoint {
                 self.fail(now, id, 487);
                 return;
             }
-            let found = found.into_iter().take(MAX_TARGETS).map(Target::Address);
-            out.targets.extend(found);
+            let dead = &self.clients.dead;
+            // The order among the living, and among the dead, stays that of DNS.
+            let (dead, alive): (Vec<_>, Vec<_>) = found
+                .into_iter()
+                .take(MAX_TARGETS)
+                .partition(|d| dead.is(now, d.transport, d.addr));
+            out.targets
+                .extend(alive.into_iter().chain(dead).map(Target::Address));
             self.attempt(now, id);
         }
     }

@@ -344,6 +344,44 @@ fn a_refused_connection_is_known_at_once() {
     s.leaves_nothing();
 }
 
+/// RFC 3263 §4.3.
+#[test]
+fn who_did_not_answer_is_tried_last_and_not_for_long() {
+    let mut s = Script::new();
+    let dest = |n: u8| crate::Destination {
+        transport: crate::Transport::Udp,
+        addr: addr(&format!("192.0.2.{n}:5060")),
+    };
+    let call = |s: &mut Script, found: Vec<crate::Destination>| {
+        let mut what = invite();
+        what.target = "sip:bob@b.test".parse().unwrap();
+        s.ua.invite(s.now, what).unwrap();
+        s.drain();
+        let (id, _) = s.lookups.remove(0);
+        s.ua.handle_resolved(s.now, id, found);
+        s.take_sent()[0].0.to_string()
+    };
+    assert_eq!(call(&mut s, vec![dest(21), dest(22)]), "192.0.2.21:5060");
+    s.wait(4_000);
+    assert_eq!(s.take_sent().last().unwrap().0.to_string(), "192.0.2.22:5060");
+    // The other is alone, and alive as far as we know: it has until timer B.
+    s.wait(31_000);
+    s.no_event();
+    s.wait(1_000);
+    assert!(matches!(s.event(), Event::Failed { status: 408, .. }));
+    s.take_sent();
+    // Both are dead now; the order among them stays, and neither is waited for.
+    assert_eq!(call(&mut s, vec![dest(23), dest(22)]), "192.0.2.23:5060");
+    assert_eq!(call(&mut s, vec![dest(21), dest(23)]), "192.0.2.23:5060");
+    assert_eq!(call(&mut s, vec![dest(22)]), "192.0.2.22:5060");
+    s.wait(4_000);
+    assert!(matches!(s.event(), Event::Failed { status: 408, .. }));
+    // A minute after the last try everybody has a new chance.
+    s.wait(120_000);
+    s.take_sent();
+    assert_eq!(call(&mut s, vec![dest(22), dest(24)]), "192.0.2.22:5060");
+}
+
 #[test]
 fn lookups_lead_to_several_addresses_tried_in_turn() {
     let mut s = Script::new();
@@ -366,10 +404,11 @@ fn lookups_lead_to_several_addresses_tried_in_turn() {
             dest("192.0.2.23:5060", crate::Transport::Udp),
         ],
     );
-    s.wait(32_000);
+    // Nobody at the first: with others left it is not waited for until timer B.
+    s.wait(4_000);
     let sent = s.take_sent();
-    assert_eq!(sent.len(), 8, "seven over UDP, then one over TCP");
-    let (to, transport, text) = &sent[7];
+    assert_eq!(sent.len(), 5, "four over UDP, then one over TCP");
+    let (to, transport, text) = &sent[4];
     assert_eq!(
         (to.to_string(), *transport),
         ("192.0.2.22:5060".to_owned(), crate::Transport::Tcp)
