@@ -7,6 +7,7 @@ pub mod daemon;
 pub mod dialect;
 pub mod exchange;
 pub mod net;
+pub mod recorder;
 pub(crate) mod records;
 pub(crate) mod reload;
 pub mod shard;

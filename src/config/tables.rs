@@ -509,6 +509,12 @@ section! {
         comfort_noise: bool = true;
         /// Whether a tone tells of who comes and goes.
         tones: bool = true;
+        /// A folder with WAV files (16 bit, 8 to 48 kHz) that are played in place of tones: ask-pin.wav, wrong-pin.wav,
+        /// join.wav, leave.wav, muted.wav, unmuted.wav, locked.wav, unlocked.wav, hand.wav, waiting.wav (until the
+        /// moderator comes), alone.wav (music for who is alone), one.wav (for each member, in a count).
+        prompts: Option<String> = None, eg "\"/etc/flashgate/prompts\"";
+        /// The folder for recordings, made if it is not there. Unset: no room can be recorded.
+        recordings: Option<String> = None, eg "\"/var/lib/flashgate/recordings\"";
         /// A room with a name, numbers or a PIN of its own.
         room: Vec<Room> = Vec::new();
     }

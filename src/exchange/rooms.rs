@@ -8,15 +8,14 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use base::{CallId, EndReason, LegId, Redacted, ShardId, Time};
-use call::{LegEvent, Member, Outcome, Prompt, Role, Room, RoomAction, RoomEvent, RoomRules, Target};
-use media::RoomOptions;
+use call::{LegEvent, Outcome, Prompt, Role, Room, RoomAction, RoomEvent, Target};
 
 use super::calls::Halves;
 use super::dial::{Callee, Callees};
 use super::line_leg::Party;
-use super::prompts::Prompts;
+use super::room_words::{RoomInfo, RoomOrder};
 use super::{Due, Exchange, Kind, Leg};
-use crate::config::Pattern;
+use crate::recorder::Recording;
 use crate::shard::{Command, RoomCommand, RoomEvent as MixerEvent};
 
 /// The longest name of a room, bytes.
@@ -25,73 +24,6 @@ const LONGEST_NAME: usize = 64;
 const WAITING: usize = 32;
 /// Events that wait for [`Exchange::take_room_events`]; when full, the oldest goes.
 const EVENTS: usize = 1_024;
-
-/// What the exchange needs of `[conference]`.
-#[derive(Clone, Debug)]
-pub struct Conference {
-    /// Whether a name that is not configured makes a room of that name.
-    pub on_demand: bool,
-    /// Numbers that are rooms; the room's name is the first group, or the number.
-    pub numbers: Option<Pattern>,
-    /// Rooms made on demand.
-    pub rules: RoomRules,
-    /// Configured rooms.
-    pub rooms: Vec<ConfiguredRoom>,
-    /// How all of them mix.
-    pub mix: RoomOptions,
-    /// What they play.
-    pub prompts: Prompts,
-}
-
-/// A `[[conference.room]]`.
-#[derive(Clone, Debug)]
-pub struct ConfiguredRoom {
-    /// Its name.
-    pub name: String,
-    /// Numbers that lead to it.
-    pub numbers: Vec<String>,
-    /// What it is like.
-    pub rules: RoomRules,
-}
-
-/// A room as a list shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RoomInfo {
-    /// Its name.
-    pub name: String,
-    /// Nobody can enter.
-    pub locked: bool,
-    /// It is recorded.
-    pub recording: bool,
-    /// Who has the floor.
-    pub speaker: Option<LegId>,
-    /// Who is there, with whether it speaks.
-    pub members: Vec<(LegId, Member, bool)>,
-}
-
-/// What may be asked of a room from outside.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RoomOrder {
-    /// A member is not heard, or is again.
-    Mute(LegId, bool),
-    /// A member hears nothing, or all again.
-    Deafen(LegId, bool),
-    /// How much louder a member is heard, dB, -20 to 20.
-    Gain(LegId, i8),
-    /// A member is sent away.
-    Kick(LegId),
-    /// Nobody can enter, or everybody again.
-    Lock(bool),
-    /// Everybody is sent away.
-    End,
-    /// Somebody is called in, on behalf of a user.
-    Dial {
-        /// Whom: any target.
-        target: String,
-        /// On whose behalf; trunks want to know.
-        user: Option<String>,
-    },
-}
 
 /// All rooms.
 #[derive(Debug, Default)]
@@ -114,6 +46,15 @@ struct Open {
     /// Members' media halves on each shard.
     shards: BTreeMap<ShardId, usize>,
     armed: Option<Time>,
+    recording: Option<Recorded>,
+}
+
+/// What is recorded of a room.
+#[derive(Debug)]
+struct Recorded {
+    mix: Recording,
+    /// On which shard: it hears all the others.
+    on: ShardId,
 }
 
 impl Rooms {
@@ -319,6 +260,8 @@ impl Exchange {
             RoomOrder::Kick(leg) => room.kick(leg),
             RoomOrder::Lock(on) => room.lock(on),
             RoomOrder::End => room.end(),
+            RoomOrder::Record(each) => self.record_room(name, each)?,
+            RoomOrder::StopRecording => self.stop_recording(name),
             RoomOrder::Dial {
                 target: dialled,
                 user,
@@ -338,6 +281,67 @@ impl Exchange {
         }
         self.pump(now);
         Ok(())
+    }
+
+    /// Begins to record a room.
+    fn record_room(&mut self, name: &str, each: bool) -> Result<(), Outcome> {
+        let Some(recorder) = self.settings.conference.recorder.clone() else {
+            return Err(Outcome::from_status(
+                403,
+                "No folder for recordings is configured",
+            ));
+        };
+        let Some(open) = self.rooms.open.get_mut(name) else {
+            return Err(Outcome::new(EndReason::NotFound));
+        };
+        let Some(on) = open.shards.keys().next().copied() else {
+            return Err(Outcome::new(EndReason::Unavailable));
+        };
+        if open.recording.is_some() {
+            return Ok(());
+        }
+        let begin = |name: &str| {
+            recorder.record(name).map_err(|error| {
+                tracing::error!(%error, "a room cannot be recorded");
+                Outcome::from_status(500, "The file cannot be made")
+            })
+        };
+        let mix = begin(name)?;
+        tracing::info!(room = %Redacted(name), "recording begins");
+        let mut into = vec![(on, None, mix.clone())];
+        for (leg, _) in open.room.members().filter(|_| each) {
+            if let Some(shard) = self.wiring.shard_of(leg) {
+                into.push((shard, Some(leg), begin(&format!("{name}-{leg}"))?));
+            }
+        }
+        open.recording = Some(Recorded { mix, on });
+        open.room.set_recording(true);
+        self.rooms.dirty.insert(name.to_owned());
+        let room = open.id;
+        for (shard, leg, into) in into {
+            let command = RoomCommand::Record { leg, into };
+            self.command(shard, Command::Room { room, command });
+        }
+        Ok(())
+    }
+
+    /// Ends the recordings of a room.
+    fn stop_recording(&mut self, name: &str) {
+        let Some(open) = self.rooms.open.get_mut(name) else {
+            return;
+        };
+        if open.recording.take().is_none() {
+            return;
+        }
+        open.room.set_recording(false);
+        self.rooms.dirty.insert(name.to_owned());
+        tracing::info!(room = %Redacted(name), "recording ends");
+        let room = open.id;
+        let shards: Vec<ShardId> = open.shards.keys().copied().collect();
+        for shard in shards {
+            let command = RoomCommand::StopRecording;
+            self.command(shard, Command::Room { room, command });
+        }
     }
 
     /// What happened in rooms since it was last asked; empties the list.
@@ -367,6 +371,7 @@ impl Exchange {
                 id,
                 shards: BTreeMap::new(),
                 armed: None,
+                recording: None,
             };
             self.rooms.names.insert(id, name.to_owned());
             self.rooms.open.insert(name.to_owned(), open);
@@ -394,6 +399,7 @@ impl Exchange {
             *count = count.saturating_sub(1);
             if *count == 0 {
                 open.shards.remove(&shard);
+                move_recording(open, shard, out);
                 out.push((shard, Command::Close { leg: open.id }));
                 tell_peers(open, out);
             }
@@ -506,11 +512,21 @@ impl Exchange {
 
     /// A mixer tells something.
     pub(super) fn handle_mixer(&mut self, shard: ShardId, id: LegId, event: MixerEvent) {
-        let MixerEvent::Talkers(talkers) = event;
-        if let Some(name) = self.rooms.names.get(&id).cloned()
-            && let Some(room) = self.rooms.get(&name)
-        {
-            room.set_talkers(shard.0, talkers);
+        let Some(name) = self.rooms.names.get(&id).cloned() else {
+            return;
+        };
+        match event {
+            MixerEvent::Talkers(talkers) => {
+                if let Some(room) = self.rooms.get(&name) {
+                    room.set_talkers(shard.0, talkers);
+                }
+            }
+            MixerEvent::RecordingFailed => {
+                let mix = self.rooms.open.get(&name).and_then(|o| o.recording.as_ref());
+                if mix.is_some_and(|r| r.mix.has_failed()) {
+                    self.stop_recording(&name);
+                }
+            }
         }
     }
 
@@ -646,6 +662,27 @@ fn routes(from: &Halves, to: &Halves) -> impl Iterator<Item = (LegId, LegId)> {
         .flat_map(|source| to.sinks.iter().map(move |sink| (*source, *sink)))
         .collect();
     pairs.into_iter()
+}
+
+/// The shard that recorded a room has no members any more: another goes on.
+fn move_recording(open: &mut Open, from: ShardId, out: &mut Vec<(ShardId, Command)>) {
+    let next = open.shards.keys().next().copied();
+    if let Some(recorded) = open.recording.as_mut().filter(|r| r.on == from)
+        && let Some(next) = next
+    {
+        recorded.on = next;
+        let command = RoomCommand::Record {
+            leg: None,
+            into: recorded.mix.clone(),
+        };
+        out.push((
+            next,
+            Command::Room {
+                room: open.id,
+                command,
+            },
+        ));
+    }
 }
 
 /// Tells each shard of a room which the others are.

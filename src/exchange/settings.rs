@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use call::{Limits, RoomRules, Route, RouteTo, Routes};
@@ -12,6 +13,7 @@ use sip::{EndpointConfig, Host, Listener, OpenRegistration, Transport, Uri};
 use super::{AccountSettings, Admits, Conference, ConfiguredRoom, Prompts, Settings, Trunk};
 use crate::config::{self, Access, Config};
 use crate::daemon::{Listening, StartError};
+use crate::recorder::Recorder;
 
 /// Settings of the exchange.
 pub fn exchange(config: &Config, listening: &Listening, shards: usize) -> Result<Settings, StartError> {
@@ -87,15 +89,27 @@ pub fn exchange(config: &Config, listening: &Listening, shards: usize) -> Result
             .as_deref()
             .map(|p| uri("sip.outbound_proxy", p))
             .transpose()?,
-        conference: conference(config),
+        conference: conference(config)?,
         shards: u16::try_from(shards).unwrap_or(1),
     })
 }
 
-fn conference(config: &Config) -> Conference {
+fn conference(config: &Config) -> Result<Conference, StartError> {
     let conference = &config.conference;
     let secret = |pin: &Option<config::Secret>| pin.as_ref().map(|p| call::Secret::new(p.expose()));
     let members = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
+    let recorder = conference.recordings.as_ref().map(|folder| {
+        Recorder::start(Path::new(folder)).map_err(|e| StartError::Config {
+            key: "conference.recordings".to_owned(),
+            what: format!("{folder}: {e}"),
+        })
+    });
+    let prompts = conference.prompts.as_ref().map(|folder| {
+        Prompts::load(Path::new(folder)).map_err(|what| StartError::Config {
+            key: "conference.prompts".to_owned(),
+            what,
+        })
+    });
     let room = |room: &config::Room| ConfiguredRoom {
         name: room.name.clone(),
         numbers: room.numbers.clone(),
@@ -110,7 +124,7 @@ fn conference(config: &Config) -> Conference {
             digits: room.digits,
         },
     };
-    Conference {
+    Ok(Conference {
         on_demand: conference.on_demand,
         numbers: conference.numbers.clone(),
         rules: RoomRules {
@@ -132,8 +146,9 @@ fn conference(config: &Config) -> Conference {
                 ..PipeOptions::default()
             },
         },
-        prompts: Prompts::default(),
-    }
+        prompts: prompts.transpose()?.unwrap_or_default(),
+        recorder: recorder.transpose()?,
+    })
 }
 
 /// Settings of the SIP endpoint.

@@ -65,6 +65,15 @@ impl Conn {
         }
     }
 
+    /// Whether it matters which audio is marked as silence, see [`Connection::minds_silence`]. RTMFP gives up late
+    /// audio by its own deadlines, whatever it is.
+    pub(super) fn minds_silence(&self) -> bool {
+        match self {
+            Conn::Rtmp(c) => c.minds_silence(),
+            Conn::Rtmfp { .. } => false,
+        }
+    }
+
     /// Bytes for the socket; RTMFP has none, its datagrams leave by the endpoint.
     pub(super) fn poll_transmit(&mut self, now: Time, out: &mut Vec<u8>, budget: usize) -> usize {
         match self {

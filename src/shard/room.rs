@@ -13,6 +13,7 @@ use media::{RoomMixer, RoomOptions, Sound};
 use super::Shard;
 use super::command::{Event, FrameKind, LinkFrame};
 use super::leg::{Kind, MediaLeg};
+use crate::recorder::Recording;
 
 /// Slots between two reports of who speaks: 200 ms.
 const REPORT_EVERY: u32 = 10;
@@ -66,6 +67,16 @@ pub enum RoomCommand {
         /// What.
         sound: Arc<Sound>,
     },
+    /// Records: all that is heard, or one member. It ends with [`RoomCommand::StopRecording`], with the room on
+    /// this shard, or when the disk takes no more.
+    Record {
+        /// Whom; `None` for all.
+        leg: Option<LegId>,
+        /// Into what.
+        into: Recording,
+    },
+    /// Ends every recording.
+    StopRecording,
     /// Stops the sounds of a member, or those that all hear.
     Hush {
         /// Whose.
@@ -78,6 +89,8 @@ pub enum RoomCommand {
 pub enum RoomEvent {
     /// Who speaks on this shard, who has the floor first, each with its level in dBov; told when it changes.
     Talkers(Vec<(LegId, i8)>),
+    /// The disk took no more of a recording.
+    RecordingFailed,
 }
 
 /// A room's mixer on one shard.
@@ -89,6 +102,25 @@ pub(super) struct Room {
     told: Vec<LegId>,
     since_told: u32,
     sums: Vec<u8>,
+    recordings: Vec<(Option<LegId>, Recording)>,
+    slot: u64,
+}
+
+impl Room {
+    /// Gives a slot to the recordings; false when one of them ended by itself.
+    fn record(&mut self, shard: ShardId) -> bool {
+        self.slot += 1;
+        let (mixer, slot, before) = (&self.mixer, self.slot, self.recordings.len());
+        self.recordings.retain(|(leg, into)| {
+            let pcm = match leg {
+                None => Some(mixer.total()),
+                Some(leg) => mixer.spoken(*leg),
+            };
+            // What is not said is filled in by the next that is.
+            pcm.is_none_or(|pcm| into.push(u64::from(shard.0), slot, mixer.rate(), pcm))
+        });
+        self.recordings.len() == before
+    }
 }
 
 impl Shard {
@@ -102,6 +134,8 @@ impl Shard {
                 told: Vec::new(),
                 since_told: 0,
                 sums: Vec::new(),
+                recordings: Vec::new(),
+                slot: 0,
             };
             self.legs
                 .insert(room, MediaLeg::new(CallId(0), Kind::Room(Some(Box::new(made)))));
@@ -130,6 +164,8 @@ impl Shard {
             RoomCommand::Play { to, sound } => {
                 let _full = mixer.play(to, &sound);
             }
+            RoomCommand::Record { leg, into } => entry.recordings.push((leg, into)),
+            RoomCommand::StopRecording => entry.recordings.clear(),
             RoomCommand::Hush { to } => mixer.hush(to),
         }
     }
@@ -194,6 +230,12 @@ impl Shard {
             }
         }
         self.tell_talkers(id, &mut room);
+        if !room.record(self.id) {
+            self.outbox.event(Event::Room {
+                room: id,
+                event: RoomEvent::RecordingFailed,
+            });
+        }
         // A member that broke in its turn could not take itself off.
         let gone: Vec<LegId> = room
             .members

@@ -320,7 +320,8 @@ fn digits_sound_beside_every_codec_at_either_clock() {
         b.run(200);
         for digit in ['5', '#'] {
             let leg = bob.leg;
-            b.shard.handle_command(b.now, Command::Digit { leg, digit });
+            b.shard
+                .handle_command(b.now, Command::Digit { leg, digit, ms: 160 });
         }
         b.run(1_000);
         let events = b.seen.of(bob.leg, 101);

@@ -371,3 +371,40 @@ fn a_move_between_encoders_is_not_heard() {
         assert!(a.0 <= a.1 * 3 / 2 + 200 && b.0 <= b.1 * 3 / 2 + 200, "{id:?}");
     }
 }
+
+#[test]
+fn floods_and_garbage_disturb_nobody() {
+    let mut room = RoomMixer::new(quiet());
+    let mut parties: Vec<Party> = (0..2)
+        .map(|n| Party::new(n, CodecId::SpeexWb, 500.0 + 200.0 * n as f32))
+        .collect();
+    parties.iter().for_each(|p| room.join(p.leg));
+    let harm = LegId(9);
+    room.join(harm);
+    run(&mut room, &mut parties, 50, |_| true);
+    let mut rng = base::Rng::new(3);
+    for slot in 0..200u64 {
+        for n in 0..50u64 {
+            let id = [CodecId::SpeexWb, CodecId::Opus, CodecId::Nelly16, CodecId::Pcmu][(slot / 50) as usize];
+            let garbage: Vec<u8> = (0..rng.below(300)).map(|_| rng.next_u32() as u8).collect();
+            room.push(
+                Time::ZERO,
+                harm,
+                id,
+                MediaTime::new(rng.next_u64() >> 20, 1_000),
+                &garbage,
+            );
+            room.lose(harm, MediaTime::new(n, 8_000), rng.next_u32());
+        }
+        run(&mut room, &mut parties, 1, |_| true);
+        // Noise is heard as noise; nobody goes without a slot for it.
+        let slots = 51 + slot as usize;
+        assert!(
+            parties.iter().all(|p| p.heard.len() == slots * 320),
+            "slot {slot}"
+        );
+    }
+    room.leave(harm);
+    run(&mut room, &mut parties, 60, |_| true);
+    assert!(parties[0].level(700.0) > -27.0 && parties[0].level(500.0) < QUIET);
+}

@@ -445,3 +445,112 @@ fn listeners_of_the_live_stream_hear_a_room_and_are_not_heard() {
         w.ends_clean();
     }
 }
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the disk has its own time")]
+fn a_recording_holds_what_was_said() {
+    let folder = std::env::temp_dir().join(format!("flashgate-rooms-{}", std::process::id()));
+    let _none = std::fs::remove_dir_all(&folder);
+    let mut w = world(2, |c| {
+        c.conference.recordings = Some(folder.to_str().unwrap().to_owned())
+    });
+    let all = party(&mut w, 4);
+    enter(&mut w, all[0], "team");
+    assert!(w.order("team", RoomOrder::Record(true)).is_err());
+    w.run(secs(1));
+    for who in &all[1..] {
+        enter(&mut w, *who, "team");
+    }
+    w.run(secs(3));
+    w.order("team", RoomOrder::Record(true)).unwrap();
+    w.run(secs(4));
+    // Whoever stood where it was recorded leaves: it goes on elsewhere.
+    exit(&mut w, all[0]);
+    exit(&mut w, all[2]);
+    w.run(secs(4));
+    w.order("team", RoomOrder::StopRecording).unwrap();
+    w.run(secs(1));
+    let events = w.gateway.exchange.take_room_events();
+    for on in [true, false] {
+        assert!(events.contains(&("team".to_owned(), RoomEvent::Recording(on))));
+    }
+    exit(&mut w, all[1]);
+    exit(&mut w, all[3]);
+    w.run(ms(200));
+    let read = |name: &str| -> Vec<i16> {
+        let bytes = std::fs::read(folder.join(name)).unwrap();
+        let told = u32::from_le_bytes(bytes[40..44].try_into().unwrap()) as usize;
+        assert!(told <= bytes.len() - 44);
+        bytes[44..44 + told]
+            .chunks(2)
+            .map(|b| i16::from_le_bytes([b[0], b[1]]))
+            .collect()
+    };
+    // The disk has its own time.
+    for _ in 0..100 {
+        if read("team-0001.wav").len() > 16_000 * 79 / 10 {
+            break;
+        }
+        std::thread::sleep(ms(20));
+    }
+    let mix = read("team-0001.wav");
+    assert!(mix.len().abs_diff(16_000 * 8) < 16_000 / 5, "{}", mix.len());
+    let level = |second: usize, n: usize| {
+        let part = &mix[16_000 * second..16_000 * (second + 1)];
+        codecs::tone::measure(part, 16_000, 330.0 + 90.0 * n as f32)
+    };
+    for n in 0..4 {
+        assert!(level(2, n) > -28.0, "{n}: {}", level(2, n));
+        let stays = n % 2 == 1;
+        assert!((level(6, n) > -28.0) == stays, "{n}: {}", level(6, n));
+    }
+    let files = std::fs::read_dir(&folder).unwrap().count();
+    assert_eq!(files, 5);
+    let _gone = std::fs::remove_dir_all(&folder);
+    w.ends_clean();
+}
+
+#[test]
+fn no_recording_without_a_folder() {
+    let mut w = world(1, |_| {});
+    let who = w.client();
+    enter(&mut w, who, "team");
+    w.run(secs(1));
+    assert_eq!(w.order("team", RoomOrder::Record(false)).unwrap_err().status, 403);
+    w.leave(who);
+    w.ends_clean();
+}
+
+#[test]
+fn who_comes_and_goes_all_the_time_disturbs_nobody() {
+    for shards in [1, 2] {
+        let mut w = world(shards, |c| {
+            c.limits.calls_per_second = 1_000;
+            c.conference.tones = false;
+        });
+        let all = party(&mut w, 4);
+        let stay = [all[0], all[1], all[2]];
+        for who in stay {
+            enter(&mut w, who, "team");
+        }
+        w.run(secs(4));
+        for round in 0..150 {
+            w.dial(all[3], "conference/team");
+            w.run(ms(if round % 3 == 0 { 40 } else { 14 }));
+            w.hang_up(all[3]);
+            w.run(ms(6));
+            for listener in stay {
+                for speaker in stay.into_iter().filter(|s| *s != listener) {
+                    w.hears(listener, speaker);
+                }
+            }
+        }
+        w.run(secs(2));
+        all_hear(&w, &all, &stay);
+        for who in stay {
+            exit(&mut w, who);
+        }
+        w.run(secs(1));
+        w.ends_clean();
+    }
+}
