@@ -316,7 +316,7 @@ impl Client {
         };
         if let Some(film) = &mut self.film {
             while let Some((timestamp, message)) = film.next(at - p.began) {
-                self.conn.send_audio(now, p.stream, timestamp, &[message], false);
+                self.conn.send_audio(now, p.stream, timestamp, &[message]);
             }
             self.voice.skip();
             return;

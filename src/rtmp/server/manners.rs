@@ -280,7 +280,7 @@ mod tests {
             ..Manners::default()
         };
         let mut peer = connected(manners, Vec::new());
-        let mut listens = |peer: &mut Peer, stream: u32| {
+        let listens = |peer: &mut Peer, stream: u32| {
             peer.says(stream, "play", 0.0, Value::Null, &["x".into()]);
             peer.session.accept_play(stream);
             (
