@@ -155,7 +155,7 @@ impl Core {
                 6 => {
                     let mut size = bits.take(4)? as usize;
                     if size == 15 {
-                        size += bits.take(8)? as usize - 1;
+                        size = size + bits.take(8)? as usize - 1;
                     }
                     bits.skip(8 * size)?;
                 }
