@@ -567,7 +567,7 @@ section! {
         enabled: bool = true;
         /// The folder. Unset: `records` in the state folder.
         dir: Option<String> = None, eg "\"/var/lib/flashgate/records\"";
-        /// A file of this size is put away as calls-TIME.jsonl and a new one begun.
+        /// A file of this size is put away as calls-TIME-NNNN.jsonl and a new one begun.
         rotate: Size = Size(64 << 20), where within(Size(64 << 10)..=Size(4 << 30));
         /// How many files put away are kept; 0 for all.
         files: u32 = 0, where within(0..=1_000_000);

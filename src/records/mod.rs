@@ -230,12 +230,18 @@ impl Log {
 
     fn rotate(&mut self, path: &Path) -> io::Result<()> {
         let time: String = stamp(Clock::wall()).chars().filter(|c| *c != ':').collect();
-        let mut away = self.keep.folder.join(format!("calls-{time}.jsonl"));
-        let mut n = 1;
-        while away.exists() {
-            away = self.keep.folder.join(format!("calls-{time}-{n}.jsonl"));
-            n += 1;
-        }
+        // Several may be put away in one instant: the number keeps their names in order.
+        let prefix = format!("calls-{time}-");
+        let number = |file: &PathBuf| {
+            let name = file.file_stem()?.to_str()?;
+            name.strip_prefix(&prefix)?.parse::<u32>().ok()
+        };
+        let n = put_away(&self.keep.folder)?
+            .iter()
+            .filter_map(number)
+            .max()
+            .map_or(0, |n| n.saturating_add(1));
+        let away = self.keep.folder.join(format!("{prefix}{n:04}.jsonl"));
         fs::rename(path, &away)?;
         (self.file, self.inode) = open(&self.keep.folder)?;
         File::open(&self.keep.folder)?.sync_all()?;

@@ -118,6 +118,7 @@ def drain_ends_when_the_last_call_has(bench):
     alice = bench.baresip("alice", gateway)
     alice.dial(gateway.uri("echo"))
     alice.established()
+    gateway.may_end = True
     ask(gateway, "drain")
     check(get(gateway, "/readyz")[0] == 503 and get(gateway, "/healthz")[0] == 200, "still ready")
     call = [flashgate(), "call", "rtmp://127.0.0.1:%d/call" % gateway.rtmp, "echo", "--duration", "1"]
