@@ -212,3 +212,108 @@ fn a_client_that_vanishes_in_mid_call_leaves_nothing_and_may_come_again() {
         w.ends_clean();
     }
 }
+
+/// An application and the phone of bob, talking.
+fn talking(kind: Kind) -> (World, Who, Who) {
+    let mut w = world();
+    let bob = w.registered_phone("bob");
+    let alice = app(&mut w, kind, "alice");
+    dial(&mut w, alice, "bob");
+    w.run(secs(3));
+    w.hear_each_other(alice, bob);
+    (w, alice, bob)
+}
+
+#[test]
+fn a_siprtmp_client_holds_is_held_and_is_told_so() {
+    let (mut w, alice, bob) = talking(Kind::SipRtmp);
+    let held = |w: &mut World| {
+        let told = w.on(alice).told.iter().filter_map(|(_, t)| match t {
+            Told::App(App::Held(on)) => Some(*on),
+            _ => None,
+        });
+        told.collect::<Vec<bool>>()
+    };
+    let now = w.now;
+    w.on(alice).does(now, |app, deeds| app.hold(true, deeds));
+    w.run(secs(2));
+    assert_eq!(held(&mut w), [true]);
+    w.hears_nothing_of(bob, alice);
+    let now = w.now;
+    w.on(alice).does(now, |app, deeds| app.hold(false, deeds));
+    w.run(secs(3));
+    assert_eq!(held(&mut w), [true, false]);
+    w.hear_each_other(alice, bob);
+    w.reoffer(bob, sip::sdp::Direction::SendOnly);
+    w.run(secs(1));
+    w.reoffer(bob, sip::sdp::Direction::SendRecv);
+    w.run(secs(1));
+    assert_eq!(held(&mut w), [true, false, true, false]);
+    hang_up(&mut w, alice);
+    w.leave(alice);
+    w.ends_clean();
+}
+
+#[test]
+fn a_mod_rtmp_client_detaches_a_call_and_its_party_is_not_told() {
+    let (mut w, alice, bob) = talking(Kind::FreeSwitch);
+    let now = w.now;
+    w.on(alice).does(now, |app, deeds| app.hold(true, deeds));
+    w.run(secs(2));
+    w.hears_nothing_of(bob, alice);
+    assert!(
+        !w.at(bob)
+            .told
+            .iter()
+            .any(|(_, t)| matches!(t, PhoneTold::Changed(_)))
+    );
+    let now = w.now;
+    w.on(alice).does(now, |app, deeds| app.hold(false, deeds));
+    w.run(secs(3));
+    w.hear_each_other(alice, bob);
+    hang_up(&mut w, alice);
+    w.leave(alice);
+    w.ends_clean();
+}
+
+#[test]
+fn digits_go_out_of_every_dialect_and_into_one() {
+    for kind in KINDS {
+        let (mut w, alice, bob) = talking(kind);
+        let now = w.now;
+        w.on(alice).does(now, |app, deeds| app.digits("1*7", deeds));
+        w.run(secs(2));
+        let digit = |t: &PhoneTold| match t {
+            PhoneTold::Digit(digit, _) => Some(*digit),
+            _ => None,
+        };
+        let heard: String = w.at(bob).told.iter().filter_map(|(_, t)| digit(t)).collect();
+        assert_eq!(heard, "1*7", "{kind:?}");
+        let now = w.now;
+        w.at(bob).press(now, '5');
+        w.run(ms(200));
+        // The others have no function for it, and hear nothing.
+        assert_eq!(w.on(alice).app_told(&App::Digit('5')), kind == Kind::FreeSwitch);
+        hang_up(&mut w, alice);
+        w.leave(alice);
+        w.ends_clean();
+    }
+}
+
+#[test]
+fn an_application_sends_its_party_elsewhere() {
+    for kind in [Kind::FreeSwitch, Kind::Red5Phone] {
+        let (mut w, alice, bob) = talking(kind);
+        let carol = w.registered_phone("carol");
+        let now = w.now;
+        w.on(alice).does(now, |app, deeds| app.transfer("carol", deeds));
+        w.run(secs(4));
+        w.hear_each_other(bob, carol);
+        w.hang_up(bob);
+        w.run(ms(300));
+        let over = |t: &(base::Time, Told)| matches!(&t.1, Told::App(App::Over(_)));
+        assert!(w.on(alice).told.iter().any(over), "{kind:?}");
+        w.leave(alice);
+        w.ends_clean();
+    }
+}
