@@ -27,12 +27,13 @@ G711 = ("pcm_mulaw", 8000, "wav")
 NARROW = ("libspeex", 8000, "spx", "-cbr_quality", 6, "-compression_level", 1)
 
 
-def compare(bench, what, reference, heard, ceiling):
-    """PESQ of what was heard, which must come near that of the ceiling's recording."""
+def compare(bench, what, reference, heard, ceiling, missing=0.3):
+    """PESQ of what was heard, which must come near that of the ceiling's recording; no more is missing than so
+    many seconds."""
     best = bench.quality(reference, ceiling)["pesq_nb"]
     got = bench.quality(reference, heard)
     bench.note("%s PESQ %.2f of %.2f" % (what, got["pesq_nb"], best))
-    check(got.get("missing_s", 0) < 0.3, "%s: %g s missing" % (what, got.get("missing_s", 0)))
+    check(got.get("missing_s", 0) < missing, "%s: %g s missing" % (what, got.get("missing_s", 0)))
     check(got["pesq_nb"] >= best - WITHIN, "%s: PESQ %.2f, the codecs alone leave %.2f (%s)" % (
         what, got["pesq_nb"], best, got))
 
@@ -92,7 +93,7 @@ def media_speex_to_pcmu_gstreamer_plays(bench):
     speech_both_ways(bench, "gst")
 
 
-def streamed_to_pcmu(bench, codec, extra):
+def streamed_to_pcmu(bench, codec, extra, missing=0.3):
     """30 s in a codec of streaming tools, 44.1 kHz stereo, to a phone with PCMU."""
     gateway = bench.gateway()
     near = bench.media("near-16.wav")
@@ -105,7 +106,7 @@ def streamed_to_pcmu(bench, codec, extra):
     player.end_player()
     phone.closed(10)
     ceiling = through(bench, near, "ceiling", [(codec, 44100, "flv", "-ac", 2, *extra), G711])
-    compare(bench, codec, near, phone.dump(), ceiling)
+    compare(bench, codec, near, phone.dump(), ceiling, missing)
 
 
 @test(seconds=100)
@@ -117,7 +118,8 @@ def media_aac_to_pcmu(bench):
 @test(seconds=100)
 def media_mp3_to_pcmu(bench):
     """the same in MP3"""
-    streamed_to_pcmu(bench, "libmp3lame", ("-b:a", "128k"))
+    # LAME gives its first frames out in one burst, of which some 0.2 s are shortened to be in time.
+    streamed_to_pcmu(bench, "libmp3lame", ("-b:a", "128k"), missing=0.6)
 
 
 def exact_runs(source, received, what, bench):
