@@ -10,7 +10,7 @@ use base::{EndReason, Rng};
 use call::{AccountId, Line, LineEvent, LineIntent, Outcome};
 use codecs::CodecId;
 use dialect::client::{self, Deed, Identity};
-use dialect::{Act, Acts, Dialect, Kind, Options};
+use dialect::{Act, Acts, Kind, Options};
 use libfuzzer_sys::fuzz_target;
 use rtmp::amf::{Value, object};
 use rtmp::server::{Call, Connect, StreamName};
