@@ -73,8 +73,10 @@ pub struct Steady {
     pub cpu: f64,
     /// The part of it on the threads that carry media.
     pub shards: f64,
-    /// Allocations for each packet, both directions counted.
+    /// Allocations of the media threads for each packet, both directions counted.
     pub allocations: f64,
+    /// Allocations of the other threads (console, records, signalling) a second, whatever the number of calls.
+    pub other_allocations: f64,
     /// Wake-ups for each packet.
     pub switches: f64,
     /// Bytes of Rust's heap for each call.
@@ -232,12 +234,14 @@ impl Gateway {
         let call_seconds = f64::from(calls) * window.as_secs_f64();
         // 50 packets a second each way.
         let packets = call_seconds * 100.0;
+        let media_allocations = last.media_allocations - first.media_allocations;
         Steady {
             kind,
             calls,
             cpu: (last.cpu - first.cpu) / call_seconds * 100.0,
             shards: (last.shards - first.shards) / call_seconds * 100.0,
-            allocations: (last.allocations - first.allocations) as f64 / packets,
+            allocations: media_allocations as f64 / packets,
+            other_allocations: (last.allocations - first.allocations - media_allocations) as f64 / window.as_secs_f64(),
             switches: (last.switches - first.switches) as f64 / packets,
             heap: (last.live - before.live) as f64 / f64::from(calls),
             resident: (last.resident as f64 - before.resident as f64) / f64::from(calls),

@@ -2,19 +2,34 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 /// Counts what the Rust code of the process allocates; the codec libraries have the C allocator.
 pub struct Counting;
 
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 static LIVE: AtomicI64 = AtomicI64::new(0);
+/// Allocations of the threads that carry media, while they are watched: to ask for the thread's name takes a system call.
+static MEDIA: AtomicU64 = AtomicU64::new(0);
+static WATCHED: AtomicBool = AtomicBool::new(false);
+
+fn count(bytes: i64) {
+    ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+    LIVE.fetch_add(bytes, Ordering::Relaxed);
+    if WATCHED.load(Ordering::Relaxed) {
+        let mut name = [0u8; 16];
+        // SAFETY: the call writes at most 16 bytes, the longest name of a thread with its end.
+        unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
+        if name.starts_with(b"shard") {
+            MEDIA.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
 
 // SAFETY: every call is passed to the system's allocator unchanged; only counters are added.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        LIVE.fetch_add(layout.size() as i64, Ordering::Relaxed);
+        count(layout.size() as i64);
         // SAFETY: the caller's promise is passed on.
         unsafe { System.alloc(layout) }
     }
@@ -26,8 +41,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        LIVE.fetch_add(size as i64 - layout.size() as i64, Ordering::Relaxed);
+        count(size as i64 - layout.size() as i64);
         // SAFETY: the caller's promise is passed on.
         unsafe { System.realloc(pointer, layout, size) }
     }
@@ -40,8 +54,10 @@ pub struct Reading {
     pub cpu: f64,
     /// Processor time of the threads that carry media, in seconds.
     pub shards: f64,
-    /// Allocations so far.
+    /// Allocations so far, of all threads.
     pub allocations: u64,
+    /// Those of the threads that carry media, while they were watched.
+    pub media_allocations: u64,
     /// Bytes allocated and not freed.
     pub live: i64,
     /// Resident memory, in bytes.
@@ -52,16 +68,21 @@ pub struct Reading {
 
 impl Reading {
     /// The same with the allocator's counters of this moment: the reading itself allocates, and that is not the gateway's.
+    /// From now on to the next reading the threads that carry media are watched.
     pub fn recounted(self) -> Reading {
+        WATCHED.store(true, Ordering::Relaxed);
         Reading {
             allocations: ALLOCATIONS.load(Ordering::Relaxed),
+            media_allocations: MEDIA.load(Ordering::Relaxed),
             ..self
         }
     }
 
     pub fn now() -> Reading {
+        WATCHED.store(false, Ordering::Relaxed);
         let mut reading = Reading {
             allocations: ALLOCATIONS.load(Ordering::Relaxed),
+            media_allocations: MEDIA.load(Ordering::Relaxed),
             live: LIVE.load(Ordering::Relaxed),
             ..Reading::default()
         };

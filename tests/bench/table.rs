@@ -39,6 +39,7 @@ pub fn page(bare: f64, sockets: f64, idle: f64, steady: &[Steady], setup: &Setup
     );
     // 50 frames a second, as percent of a processor.
     let bare_percent = bare * 50.0 / 10_000.0;
+    let socket_percent = sockets * 50.0 / 10_000.0;
     let _ = writeln!(
         out,
         "Bare codecs of a Speex-PCMU call, both directions, same run: {bare:.1} us per 20 ms = {bare_percent:.3} % of a core.\n"
@@ -48,12 +49,13 @@ pub fn page(bare: f64, sockets: f64, idle: f64, steady: &[Steady], setup: &Setup
         "Bare system calls of any call, the same way: {sockets:.1} us per 20 ms = {:.3} % of a core: a message read and one written \
          over TCP,\na datagram received and one sent, on loopback, with warm caches. What the kernel does for the receiver is \
          billed to the sender.\n",
-        sockets * 50.0 / 10_000.0
+        socket_percent
     );
     out.push_str(
-        "| calls | kind | % of a core per call | of it media threads | times the bare codecs | allocations per packet | wake-ups per packet \
+        "| calls | kind | % of a core per call | of it media threads | times the bare codecs | times bare codecs and system calls \
+         | allocations per packet, media threads | allocations a second, other threads | wake-ups per packet \
          | heap per call KiB | resident per call KiB | round trip ms, mean / 95 % | frames lost | failed |\n\
-         |---|---|---|---|---|---|---|---|---|---|---|---|\n",
+         |---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for s in steady {
         let times = if s.kind.transcodes {
@@ -61,14 +63,17 @@ pub fn page(bare: f64, sockets: f64, idle: f64, steady: &[Steady], setup: &Setup
         } else {
             "-".to_owned()
         };
+        let least = socket_percent + if s.kind.transcodes { bare_percent } else { 0.0 };
         let _ = writeln!(
             out,
-            "| {} | {} | {:.3} | {:.3} | {times} | {:.3} | {:.2} | {:.1} | {:.1} | {} | {} | {} |",
+            "| {} | {} | {:.3} | {:.3} | {times} | {:.2} | {:.4} | {:.0} | {:.2} | {:.1} | {:.1} | {} | {} | {} |",
             s.calls,
             s.kind.name,
             s.cpu,
             s.shards,
+            s.cpu / least,
             s.allocations,
+            s.other_allocations,
             s.switches,
             s.heap / 1024.0,
             s.resident / 1024.0,
