@@ -4,11 +4,13 @@
 //! whole frames, each repacked by itself without in-band signalling, are handed to the library.
 
 mod bits;
+mod guard;
 
 pub use bits::{Frame, Frames, MAX_FRAME_BYTES, frames, split, strip_wideband};
 
 use crate::ffi::{self, SpeexBits};
 use crate::{EncoderOptions, Error};
+use guard::Guard;
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr::NonNull;
 
@@ -189,6 +191,7 @@ pub struct Decoder {
     state: NonNull<c_void>,
     bits: Bits,
     mode: FrameMode,
+    guard: Guard,
 }
 
 // SAFETY: as for the encoder.
@@ -204,7 +207,12 @@ impl Decoder {
         // SAFETY: the mode id is one of the three the library knows, so the mode pointer is valid and static.
         let state = unsafe { ffi::speex_decoder_init(ffi::speex_lib_get_mode(mode.id())) };
         let state = NonNull::new(state).ok_or(Error::Library("libspeex"))?;
-        let decoder = Self { state, bits, mode };
+        let decoder = Self {
+            state,
+            bits,
+            mode,
+            guard: Guard::new(),
+        };
         decoder.control(ffi::SPEEX_SET_ENH, 1);
         Ok(decoder)
     }
@@ -246,7 +254,10 @@ impl crate::Decoder for Decoder {
         let mut written = 0;
         for chunk in out.chunks_exact_mut(samples) {
             match walk.next() {
-                Some(Ok(frame)) if self.decode_frame(frame.as_ref(), chunk) => written += samples,
+                Some(Ok(frame)) if self.decode_frame(frame.as_ref(), chunk) => {
+                    self.guard.pass(chunk);
+                    written += samples;
+                }
                 Some(Err(error)) if written == 0 => return Err(error),
                 _ => break,
             }
@@ -266,6 +277,8 @@ impl crate::Decoder for Decoder {
         if result != 0 {
             frame.fill(0);
         }
+        self.guard.gap();
+        self.guard.pass(&mut frame[..self.mode.frame_samples()]);
         let n = self.mode.frame_samples().min(out.len());
         out[..n].copy_from_slice(&frame[..n]);
         n

@@ -383,6 +383,66 @@ fn lost_frames_are_filled_and_fade() {
     }
 }
 
+/// Loudest 200 ms, dBov, of a steady tone of -22 dBov that lost a frame or was joined in the middle; the first 3 s
+/// after that are left out.
+fn after_a_gap(mode: FrameMode, hz: f32, joined: bool) -> f32 {
+    let mut pcm = vec![0; mode.sample_rate() as usize * 6];
+    Tone::new(hz, -22.0, mode.sample_rate()).fill(&mut pcm);
+    let packets = encode(mode, 6, &pcm);
+    let mut decoder = Decoder::new(mode).unwrap();
+    let mut out = [0; 320];
+    let mut heard = Vec::new();
+    for (i, packet) in packets.iter().enumerate() {
+        let n = match i {
+            0..50 if joined => continue,
+            50 if !joined => decoder.conceal(&mut out),
+            _ => decoder.decode(packet, &mut out).unwrap(),
+        };
+        if i >= 200 {
+            heard.extend_from_slice(&out[..n]);
+        }
+    }
+    heard
+        .chunks(mode.frame_samples() * 10)
+        .map(crate::level::dbov)
+        .fold(-127.0, f32::max)
+}
+
+#[test]
+fn a_tone_with_a_gap_does_not_end_at_full_scale() {
+    for mode in [FrameMode::Narrow, FrameMode::Wide] {
+        for hz in (150..1_600).step_by(50) {
+            let lost = after_a_gap(mode, hz as f32, false);
+            assert!(lost < -9.0, "{mode:?}, {hz} Hz, a frame lost: {lost} dBov");
+            let joined = after_a_gap(mode, hz as f32, true);
+            assert!(joined < -4.5, "{mode:?}, {hz} Hz, joined: {joined} dBov");
+        }
+    }
+}
+
+#[test]
+fn loud_speech_is_not_turned_down() {
+    for mode in [FrameMode::Narrow, FrameMode::Wide] {
+        let mut loud = voice(mode.sample_rate(), 200);
+        let most = f32::from(crate::level::peak(&loud));
+        loud.iter_mut()
+            .for_each(|s| *s = (f32::from(*s) * 32_000.0 / most) as i16);
+        let packets = encode(mode, 6, &loud);
+        let (mut guarded, mut bare) = (Decoder::new(mode).unwrap(), Decoder::new(mode).unwrap());
+        for (i, packet) in packets.iter().enumerate() {
+            let (mut a, mut b) = ([0; 320], [0; 320]);
+            if i % 40 == 39 {
+                guarded.conceal(&mut a);
+                bare.conceal(&mut b);
+                continue;
+            }
+            bare.guard = Guard::new();
+            assert_eq!(guarded.decode(packet, &mut a), bare.decode(packet, &mut b));
+            assert_eq!(a, b, "frame {i}");
+        }
+    }
+}
+
 #[test]
 fn reset_makes_coders_as_new() {
     for mode in [FrameMode::Narrow, FrameMode::Wide] {
