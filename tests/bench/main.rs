@@ -241,7 +241,8 @@ impl Gateway {
             cpu: (last.cpu - first.cpu) / call_seconds * 100.0,
             shards: (last.shards - first.shards) / call_seconds * 100.0,
             allocations: media_allocations as f64 / packets,
-            other_allocations: (last.allocations - first.allocations - media_allocations) as f64 / window.as_secs_f64(),
+            other_allocations: (last.allocations - first.allocations - media_allocations) as f64
+                / window.as_secs_f64(),
             switches: (last.switches - first.switches) as f64 / packets,
             heap: (last.live - before.live) as f64 / f64::from(calls),
             resident: (last.resident as f64 - before.resident as f64) / f64::from(calls),
