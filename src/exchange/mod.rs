@@ -20,6 +20,8 @@ mod messages;
 mod negotiation;
 mod prompts;
 mod redirect;
+mod room_media;
+mod room_orders;
 mod room_words;
 mod rooms;
 pub mod settings;

@@ -1,4 +1,4 @@
-//! Rooms in the exchange: what the room machine decides is carried out on its members' legs and mixers.
+//! Rooms in the exchange: which there are, who comes and goes.
 //!
 //! A member is a leg of kind `Room`, one of the two of an ordinary call: the callee of somebody who dialled the
 //! room, the caller of somebody whom the room dialled. A leg of any other call may be taken into a room and back
@@ -8,53 +8,49 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use base::{CallId, EndReason, LegId, Redacted, ShardId, Time};
-use call::{LegEvent, Outcome, Prompt, Role, Room, RoomAction, RoomEvent, Target};
+use call::{LegEvent, Outcome, Role, Room, RoomAction, RoomEvent};
 
-use super::calls::Halves;
 use super::dial::{Callee, Callees};
-use super::line_leg::Party;
-use super::room_words::{RoomInfo, RoomOrder};
+use super::room_media::{move_recording, tell_peers};
 use super::{Due, Exchange, Kind, Leg};
 use crate::recorder::Recording;
-use crate::shard::{Command, RoomCommand, RoomEvent as MixerEvent};
+use crate::shard::Command;
 
 /// The longest name of a room, bytes.
 const LONGEST_NAME: usize = 64;
-/// Actions that wait for a member's media; when full, further ones are dropped.
-const WAITING: usize = 32;
 /// Events that wait for [`Exchange::take_room_events`]; when full, the oldest goes.
 const EVENTS: usize = 1_024;
 
 /// All rooms.
 #[derive(Debug, Default)]
 pub(super) struct Rooms {
-    open: BTreeMap<String, Open>,
-    names: BTreeMap<LegId, String>,
+    pub(super) open: BTreeMap<String, Open>,
+    pub(super) names: BTreeMap<LegId, String>,
     /// Legs of calls whose media is in a room: the member's leg for it.
-    taps: BTreeMap<LegId, LegId>,
+    pub(super) taps: BTreeMap<LegId, LegId>,
     /// Rooms with something to do.
-    dirty: BTreeSet<String>,
-    waiting: BTreeMap<LegId, Vec<RoomAction>>,
-    events: VecDeque<(String, RoomEvent)>,
+    pub(super) dirty: BTreeSet<String>,
+    pub(super) waiting: BTreeMap<LegId, Vec<RoomAction>>,
+    pub(super) events: VecDeque<(String, RoomEvent)>,
 }
 
 #[derive(Debug)]
-struct Open {
-    room: Room,
+pub(super) struct Open {
+    pub(super) room: Room,
     /// Names its mixer on every shard.
-    id: LegId,
+    pub(super) id: LegId,
     /// Members' media halves on each shard.
-    shards: BTreeMap<ShardId, usize>,
+    pub(super) shards: BTreeMap<ShardId, usize>,
     armed: Option<Time>,
-    recording: Option<Recorded>,
+    pub(super) recording: Option<Recorded>,
 }
 
 /// What is recorded of a room.
 #[derive(Debug)]
-struct Recorded {
-    mix: Recording,
+pub(super) struct Recorded {
+    pub(super) mix: Recording,
     /// On which shard: it hears all the others.
-    on: ShardId,
+    pub(super) on: ShardId,
 }
 
 impl Rooms {
@@ -68,7 +64,7 @@ impl Rooms {
         self.open.len() + self.names.len() + self.taps.len() + self.waiting.len()
     }
 
-    fn get(&mut self, name: &str) -> Option<&mut Room> {
+    pub(super) fn get(&mut self, name: &str) -> Option<&mut Room> {
         let open = self.open.get_mut(name)?;
         self.dirty.insert(name.to_owned());
         Some(&mut open.room)
@@ -221,134 +217,6 @@ impl Exchange {
         self.calls.get(&call)?.connected
     }
 
-    /// All rooms, by name.
-    pub fn rooms(&self) -> impl Iterator<Item = RoomInfo> + '_ {
-        self.rooms.open.iter().map(|(name, open)| RoomInfo {
-            name: name.clone(),
-            locked: open.room.is_locked(),
-            recording: open.room.is_recording(),
-            speaker: open.room.speaker(),
-            members: open
-                .room
-                .members()
-                .map(|(leg, m)| (leg, m.clone(), open.room.speaks(leg)))
-                .collect(),
-        })
-    }
-
-    /// Does something with a room.
-    ///
-    /// # Errors
-    /// There is no such room or member, or the target cannot be called.
-    pub fn room_order(&mut self, now: Time, name: &str, order: RoomOrder) -> Result<(), Outcome> {
-        let missing = || Outcome::new(EndReason::NotFound);
-        let room = self.rooms.get(name).ok_or_else(missing)?;
-        let leg = match order {
-            RoomOrder::Mute(leg, _)
-            | RoomOrder::Deafen(leg, _)
-            | RoomOrder::Gain(leg, _)
-            | RoomOrder::Kick(leg) => Some(leg),
-            _ => None,
-        };
-        if leg.is_some_and(|leg| !room.members().any(|(l, _)| l == leg)) {
-            return Err(missing());
-        }
-        match order {
-            RoomOrder::Mute(leg, on) => room.mute(leg, on),
-            RoomOrder::Deafen(leg, on) => room.deafen(leg, on),
-            RoomOrder::Gain(leg, db) => room.set_gain(leg, db),
-            RoomOrder::Kick(leg) => room.kick(leg),
-            RoomOrder::Lock(on) => room.lock(on),
-            RoomOrder::End => room.end(),
-            RoomOrder::Record(each) => self.record_room(name, each)?,
-            RoomOrder::StopRecording => self.stop_recording(name),
-            RoomOrder::Dial {
-                target: dialled,
-                user,
-            } => {
-                let target = Target::parse(&dialled).ok_or_else(missing)?;
-                let party = Party {
-                    id: name.to_owned(),
-                    to: dialled,
-                    ..Party::default()
-                };
-                let callees = self.resolve(now, &target, user.as_deref())?;
-                let leg = self.new_leg();
-                let kind = Kind::Room(name.to_owned());
-                self.legs.insert(leg, Leg { call: None, kind });
-                self.begin(now, leg, party, Ok(callees));
-            }
-        }
-        self.pump(now);
-        Ok(())
-    }
-
-    /// Begins to record a room.
-    fn record_room(&mut self, name: &str, each: bool) -> Result<(), Outcome> {
-        let Some(recorder) = self.settings.conference.recorder.clone() else {
-            return Err(Outcome::from_status(
-                403,
-                "No folder for recordings is configured",
-            ));
-        };
-        let Some(open) = self.rooms.open.get_mut(name) else {
-            return Err(Outcome::new(EndReason::NotFound));
-        };
-        let Some(on) = open.shards.keys().next().copied() else {
-            return Err(Outcome::new(EndReason::Unavailable));
-        };
-        if open.recording.is_some() {
-            return Ok(());
-        }
-        let begin = |name: &str| {
-            recorder.record(name).map_err(|error| {
-                tracing::error!(%error, "a room cannot be recorded");
-                Outcome::from_status(500, "The file cannot be made")
-            })
-        };
-        let mix = begin(name)?;
-        tracing::info!(room = %Redacted(name), "recording begins");
-        let mut into = vec![(on, None, mix.clone())];
-        for (leg, _) in open.room.members().filter(|_| each) {
-            if let Some(shard) = self.wiring.shard_of(leg) {
-                into.push((shard, Some(leg), begin(&format!("{name}-{leg}"))?));
-            }
-        }
-        open.recording = Some(Recorded { mix, on });
-        open.room.set_recording(true);
-        self.rooms.dirty.insert(name.to_owned());
-        let room = open.id;
-        for (shard, leg, into) in into {
-            let command = RoomCommand::Record { leg, into };
-            self.command(shard, Command::Room { room, command });
-        }
-        Ok(())
-    }
-
-    /// Ends the recordings of a room.
-    fn stop_recording(&mut self, name: &str) {
-        let Some(open) = self.rooms.open.get_mut(name) else {
-            return;
-        };
-        if open.recording.take().is_none() {
-            return;
-        }
-        open.room.set_recording(false);
-        self.rooms.dirty.insert(name.to_owned());
-        tracing::info!(room = %Redacted(name), "recording ends");
-        let room = open.id;
-        let shards: Vec<ShardId> = open.shards.keys().copied().collect();
-        for shard in shards {
-            let command = RoomCommand::StopRecording;
-            self.command(shard, Command::Room { room, command });
-        }
-    }
-
-    /// What happened in rooms since it was last asked; empties the list.
-    pub fn take_room_events(&mut self) -> Vec<(String, RoomEvent)> {
-        self.rooms.events.drain(..).collect()
-    }
-
     /// Puts a leg among a room's members.
     fn enter_room(
         &mut self,
@@ -437,70 +305,6 @@ impl Exchange {
         }
     }
 
-    fn room_action(&mut self, now: Time, id: LegId, name: &str, action: RoomAction) {
-        let to = match &action {
-            RoomAction::Mute(leg, _)
-            | RoomAction::Deafen(leg, _)
-            | RoomAction::Gain(leg, _)
-            | RoomAction::Volume(leg, _) => Some(*leg),
-            RoomAction::Play(to, _) | RoomAction::Hush(to) => *to,
-            RoomAction::HangUp(leg, outcome) => {
-                // Whoever is taken into the room loses its call with its place there.
-                if let Some(call) = self.legs.get(leg).and_then(|l| l.call) {
-                    self.hang_up_call(now, call, outcome.clone());
-                }
-                return;
-            }
-        };
-        let Some(leg) = to else {
-            let Some(command) = self.room_command(action) else {
-                return;
-            };
-            let shards: Vec<ShardId> = match self.rooms.open.get(name) {
-                Some(open) => open.shards.keys().copied().collect(),
-                None => return,
-            };
-            for shard in shards {
-                let command = command.clone();
-                self.command(shard, Command::Room { room: id, command });
-            }
-            return;
-        };
-        match self.wiring.shard_of(leg) {
-            Some(shard) => {
-                if let Some(command) = self.room_command(action) {
-                    self.command(shard, Command::Room { room: id, command });
-                }
-            }
-            // Its media is not there yet.
-            None => {
-                let waiting = self.rooms.waiting.entry(leg).or_default();
-                if waiting.len() < WAITING {
-                    waiting.push(action);
-                }
-            }
-        }
-    }
-
-    fn room_command(&self, action: RoomAction) -> Option<RoomCommand> {
-        Some(match action {
-            RoomAction::Mute(leg, on) => RoomCommand::Mute { leg, on },
-            RoomAction::Deafen(leg, on) => RoomCommand::Deafen { leg, on },
-            RoomAction::Gain(leg, db) => RoomCommand::Gain { leg, db },
-            RoomAction::Volume(leg, db) => RoomCommand::Volume { leg, db },
-            RoomAction::Play(to, prompt) => RoomCommand::Play {
-                to,
-                sound: self.prompt(prompt)?,
-            },
-            RoomAction::Hush(to) => RoomCommand::Hush { to },
-            RoomAction::HangUp(..) => return None,
-        })
-    }
-
-    fn prompt(&self, prompt: Prompt) -> Option<std::sync::Arc<media::Sound>> {
-        self.settings.conference.prompts.get(prompt).cloned()
-    }
-
     /// A deadline of a room has come.
     pub(super) fn room_timeout(&mut self, now: Time, id: LegId) {
         if let Some(name) = self.rooms.names.get(&id).cloned()
@@ -510,128 +314,16 @@ impl Exchange {
         }
     }
 
-    /// A mixer tells something.
-    pub(super) fn handle_mixer(&mut self, shard: ShardId, id: LegId, event: MixerEvent) {
-        let Some(name) = self.rooms.names.get(&id).cloned() else {
-            return;
-        };
-        match event {
-            MixerEvent::Talkers(talkers) => {
-                if let Some(room) = self.rooms.get(&name) {
-                    room.set_talkers(shard.0, talkers);
-                }
-            }
-            MixerEvent::RecordingFailed => {
-                let mix = self.rooms.open.get(&name).and_then(|o| o.recording.as_ref());
-                if mix.is_some_and(|r| r.mix.has_failed()) {
-                    self.stop_recording(&name);
-                }
-            }
-        }
-    }
-
-    /// A fault of ours ended a member's media, or a mixer: whether it was one of those.
-    pub(super) fn room_broke(&mut self, now: Time, shard: Option<ShardId>, half: LegId) -> bool {
-        let broken: Vec<LegId> = match (self.rooms.names.get(&half), self.room_name(half)) {
-            (Some(name), _) => self
-                .rooms
-                .open
-                .get(name)
-                .into_iter()
-                .flat_map(|open| open.room.members().map(|(leg, _)| leg))
-                .filter(|leg| shard.is_none() || self.wiring.shard_of(*leg) == shard)
-                .collect(),
-            (None, Some(_)) => vec![half],
-            (None, None) => return false,
-        };
-        for leg in broken {
-            if let Some(call) = self.legs.get(&leg).and_then(|l| l.call) {
-                self.hang_up_call(now, call, Outcome::new(EndReason::Internal));
-            }
-        }
-        true
-    }
-
     /// Ends a call for a reason that none of its legs gave.
-    fn hang_up_call(&mut self, now: Time, call: CallId, outcome: Outcome) {
+    pub(super) fn hang_up_call(&mut self, now: Time, call: CallId, outcome: Outcome) {
         if let Some(entry) = self.calls.get_mut(&call) {
             entry.call.hang_up(outcome);
         }
         self.act(now, call);
     }
 
-    /// Routes the media of a call that has to do with a room; false when it has not.
-    pub(super) fn wire_rooms(&mut self, call: CallId, a: LegId, b: LegId) -> bool {
-        let taps = [a, b].map(|leg| self.rooms.taps.get(&leg).copied());
-        let pairs = match taps {
-            [None, None] if self.room_name(a).is_some() || self.room_name(b).is_some() => vec![(a, b)],
-            [None, None] => return false,
-            taps => [a, b]
-                .into_iter()
-                .zip(taps)
-                .filter_map(|(leg, tap)| tap.map(|tap| (leg, tap)))
-                .collect(),
-        };
-        if let Some(Kind::Live(name)) = self.legs.get(&b).map(|l| &l.kind) {
-            let name = name.clone();
-            self.leave_live(&name, a);
-        }
-        let mut members: BTreeSet<LegId> = BTreeSet::new();
-        let mut wanted = BTreeSet::new();
-        for leg in [a, b].into_iter().chain(pairs.iter().map(|(_, tap)| *tap)) {
-            members.extend(self.halves(leg).all());
-        }
-        for (x, y) in pairs {
-            self.open_room_leg(call, x, y);
-            self.open_room_leg(call, y, x);
-            let (x, y) = (self.halves(x), self.halves(y));
-            wanted.extend(routes(&x, &y).chain(routes(&y, &x)));
-            members.extend(x.all().chain(y.all()));
-        }
-        let mut out = Vec::new();
-        self.wiring.set(call, &members, &wanted, &mut out);
-        self.commands(out);
-        true
-    }
-
-    /// A member is mixed where its party's media is.
-    fn open_room_leg(&mut self, call: CallId, leg: LegId, party: LegId) {
-        let Some(name) = self.room_name(leg) else { return };
-        if self.wiring.shard_of(leg).is_some() {
-            return;
-        }
-        let Some(shard) = self.halves(party).all().find_map(|l| self.wiring.shard_of(l)) else {
-            return;
-        };
-        let mix = self.settings.conference.mix;
-        let Some(open) = self.rooms.open.get_mut(&name) else {
-            return;
-        };
-        // Whom the room has dialled is no member before it answers.
-        if !open.room.members().any(|(l, _)| l == leg) {
-            return;
-        }
-        let (id, mut out) = (open.id, Vec::new());
-        let count = open.shards.entry(shard).or_default();
-        *count += 1;
-        if *count == 1 {
-            let command = RoomCommand::Open(Box::new(mix));
-            out.push((shard, Command::Room { room: id, command }));
-            tell_peers(open, &mut out);
-        }
-        let command = RoomCommand::Join { leg, call };
-        out.push((shard, Command::Room { room: id, command }));
-        self.wiring.add(leg, shard);
-        self.commands(out);
-        for action in self.rooms.waiting.remove(&leg).unwrap_or_default() {
-            if let Some(command) = self.room_command(action) {
-                self.command(shard, Command::Room { room: id, command });
-            }
-        }
-    }
-
     /// The room of a member's leg.
-    fn room_name(&self, leg: LegId) -> Option<String> {
+    pub(super) fn room_name(&self, leg: LegId) -> Option<String> {
         match self.legs.get(&leg).map(|l| &l.kind) {
             Some(Kind::Room(name)) => Some(name.clone()),
             _ => None,
@@ -652,50 +344,5 @@ impl Exchange {
         let (a, b) = self.calls.get(&call)?.connected?;
         let other = if a == leg { b } else { a };
         self.room_name(other).is_some().then_some(other)
-    }
-}
-
-fn routes(from: &Halves, to: &Halves) -> impl Iterator<Item = (LegId, LegId)> {
-    let pairs: Vec<(LegId, LegId)> = from
-        .source
-        .iter()
-        .flat_map(|source| to.sinks.iter().map(move |sink| (*source, *sink)))
-        .collect();
-    pairs.into_iter()
-}
-
-/// The shard that recorded a room has no members any more: another goes on.
-fn move_recording(open: &mut Open, from: ShardId, out: &mut Vec<(ShardId, Command)>) {
-    let next = open.shards.keys().next().copied();
-    if let Some(recorded) = open.recording.as_mut().filter(|r| r.on == from)
-        && let Some(next) = next
-    {
-        recorded.on = next;
-        let command = RoomCommand::Record {
-            leg: None,
-            into: recorded.mix.clone(),
-        };
-        out.push((
-            next,
-            Command::Room {
-                room: open.id,
-                command,
-            },
-        ));
-    }
-}
-
-/// Tells each shard of a room which the others are.
-fn tell_peers(open: &Open, out: &mut Vec<(ShardId, Command)>) {
-    for shard in open.shards.keys() {
-        let peers = open.shards.keys().filter(|s| *s != shard).copied().collect();
-        let command = RoomCommand::Peers(peers);
-        out.push((
-            *shard,
-            Command::Room {
-                room: open.id,
-                command,
-            },
-        ));
     }
 }

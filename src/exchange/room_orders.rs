@@ -1,0 +1,140 @@
+//! What is shown of rooms, and what is done with them at the word of an operator or a client.
+
+use base::{EndReason, Redacted, ShardId, Time};
+use call::{Outcome, RoomEvent, Target};
+
+use super::line_leg::Party;
+use super::room_words::{RoomInfo, RoomOrder};
+use super::rooms::Recorded;
+use super::{Exchange, Kind, Leg};
+use crate::shard::{Command, RoomCommand};
+
+impl Exchange {
+    /// All rooms, by name.
+    pub fn rooms(&self) -> impl Iterator<Item = RoomInfo> + '_ {
+        self.rooms.open.iter().map(|(name, open)| RoomInfo {
+            name: name.clone(),
+            locked: open.room.is_locked(),
+            recording: open.room.is_recording(),
+            speaker: open.room.speaker(),
+            members: open
+                .room
+                .members()
+                .map(|(leg, m)| (leg, m.clone(), open.room.speaks(leg)))
+                .collect(),
+        })
+    }
+
+    /// Does something with a room.
+    ///
+    /// # Errors
+    /// There is no such room or member, or the target cannot be called.
+    pub fn room_order(&mut self, now: Time, name: &str, order: RoomOrder) -> Result<(), Outcome> {
+        let missing = || Outcome::new(EndReason::NotFound);
+        let room = self.rooms.get(name).ok_or_else(missing)?;
+        let leg = match order {
+            RoomOrder::Mute(leg, _)
+            | RoomOrder::Deafen(leg, _)
+            | RoomOrder::Gain(leg, _)
+            | RoomOrder::Kick(leg) => Some(leg),
+            _ => None,
+        };
+        if leg.is_some_and(|leg| !room.members().any(|(l, _)| l == leg)) {
+            return Err(missing());
+        }
+        match order {
+            RoomOrder::Mute(leg, on) => room.mute(leg, on),
+            RoomOrder::Deafen(leg, on) => room.deafen(leg, on),
+            RoomOrder::Gain(leg, db) => room.set_gain(leg, db),
+            RoomOrder::Kick(leg) => room.kick(leg),
+            RoomOrder::Lock(on) => room.lock(on),
+            RoomOrder::End => room.end(),
+            RoomOrder::Record(each) => self.record_room(name, each)?,
+            RoomOrder::StopRecording => self.stop_recording(name),
+            RoomOrder::Dial {
+                target: dialled,
+                user,
+            } => {
+                let target = Target::parse(&dialled).ok_or_else(missing)?;
+                let party = Party {
+                    id: name.to_owned(),
+                    to: dialled,
+                    ..Party::default()
+                };
+                let callees = self.resolve(now, &target, user.as_deref())?;
+                let leg = self.new_leg();
+                let kind = Kind::Room(name.to_owned());
+                self.legs.insert(leg, Leg { call: None, kind });
+                self.begin(now, leg, party, Ok(callees));
+            }
+        }
+        self.pump(now);
+        Ok(())
+    }
+
+    /// Begins to record a room.
+    fn record_room(&mut self, name: &str, each: bool) -> Result<(), Outcome> {
+        let Some(recorder) = self.settings.conference.recorder.clone() else {
+            return Err(Outcome::from_status(
+                403,
+                "No folder for recordings is configured",
+            ));
+        };
+        let Some(open) = self.rooms.open.get_mut(name) else {
+            return Err(Outcome::new(EndReason::NotFound));
+        };
+        let Some(on) = open.shards.keys().next().copied() else {
+            return Err(Outcome::new(EndReason::Unavailable));
+        };
+        if open.recording.is_some() {
+            return Ok(());
+        }
+        let begin = |name: &str| {
+            recorder.record(name).map_err(|error| {
+                tracing::error!(%error, "a room cannot be recorded");
+                Outcome::from_status(500, "The file cannot be made")
+            })
+        };
+        let mix = begin(name)?;
+        tracing::info!(room = %Redacted(name), "recording begins");
+        let mut into = vec![(on, None, mix.clone())];
+        for (leg, _) in open.room.members().filter(|_| each) {
+            if let Some(shard) = self.wiring.shard_of(leg) {
+                into.push((shard, Some(leg), begin(&format!("{name}-{leg}"))?));
+            }
+        }
+        open.recording = Some(Recorded { mix, on });
+        open.room.set_recording(true);
+        self.rooms.dirty.insert(name.to_owned());
+        let room = open.id;
+        for (shard, leg, into) in into {
+            let command = RoomCommand::Record { leg, into };
+            self.command(shard, Command::Room { room, command });
+        }
+        Ok(())
+    }
+
+    /// Ends the recordings of a room.
+    pub(super) fn stop_recording(&mut self, name: &str) {
+        let Some(open) = self.rooms.open.get_mut(name) else {
+            return;
+        };
+        if open.recording.take().is_none() {
+            return;
+        }
+        open.room.set_recording(false);
+        self.rooms.dirty.insert(name.to_owned());
+        tracing::info!(room = %Redacted(name), "recording ends");
+        let room = open.id;
+        let shards: Vec<ShardId> = open.shards.keys().copied().collect();
+        for shard in shards {
+            let command = RoomCommand::StopRecording;
+            self.command(shard, Command::Room { room, command });
+        }
+    }
+
+    /// What happened in rooms since it was last asked; empties the list.
+    pub fn take_room_events(&mut self) -> Vec<(String, RoomEvent)> {
+        self.rooms.events.drain(..).collect()
+    }
+}
