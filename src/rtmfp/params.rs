@@ -12,6 +12,14 @@ pub const OPEN_BACKOFF: Duration = Duration::from_millis(1_500);
 pub const MAX_CANDIDATES: usize = 24;
 /// Bytes of a hello's tag: some servers know no other length.
 pub const TAG_LEN: usize = 16;
+/// Longest tag of another's hello that is answered, in bytes.
+pub const MAX_TAG: usize = 128;
+/// A packet in parts is waited for so long at most, and so long after the last part that was new (§3.4).
+pub const REASSEMBLY_TIMEOUT: Duration = Duration::from_secs(60);
+/// See [`REASSEMBLY_TIMEOUT`].
+pub const REASSEMBLY_PROGRESS: Duration = Duration::from_secs(1);
+/// Datagrams of one packet sent at once, since nothing is known of the path yet (§3.4).
+pub const MAX_PARTS_OUT: usize = 4;
 /// How long a cookie is good (§3.5.1.1.2 asks for 95 s at least).
 pub const COOKIE_LIFETIME: Duration = Duration::from_secs(100);
 /// An acknowledgement is delayed so long at most (§3.6.3.4.2).

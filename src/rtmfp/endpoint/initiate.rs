@@ -110,7 +110,7 @@ impl Endpoint {
             return;
         };
         if now >= opening.until {
-            return self.fail_opening(handle);
+            return self.fail_opening(handle, CloseReason::Unanswered);
         }
         let mut due = opening.until;
         let mut hellos = Vec::new();
@@ -162,9 +162,9 @@ impl Endpoint {
     }
 
     /// Gives up.
-    pub(super) fn fail_opening(&mut self, handle: Handle) {
+    pub(super) fn fail_opening(&mut self, handle: Handle, reason: CloseReason) {
         self.forget_opening(handle);
-        let event = Event::Session(SessionEvent::Closed(CloseReason::Unanswered));
+        let event = Event::Session(SessionEvent::Closed(reason));
         self.outputs.push_back(Output::Event { handle, event });
     }
 
@@ -207,6 +207,11 @@ impl Endpoint {
         };
         if !far.is_selected_by(&opening.epd) {
             return;
+        }
+        // Who opens as one and the same needs one session with a peer (§3.5.1.1.1).
+        let known = self.by_peer.contains_key(&far.fingerprint());
+        if self.config.client.is_some() && known {
+            return self.fail_opening(handle, CloseReason::Duplicate);
         }
         opening.keying = Some(Keying {
             dest: from,
@@ -258,7 +263,7 @@ impl Endpoint {
         };
         if made.is_none() {
             self.stats.bad_keying += 1;
-            return self.fail_opening(handle);
+            return self.fail_opening(handle, CloseReason::Unanswered);
         }
         keying.made = made;
         keying.schedule = Schedule::new(now);
@@ -336,15 +341,20 @@ impl Endpoint {
         let glare = self
             .openings
             .iter()
-            .find(|(_, o)| o.keying.as_ref().is_some_and(|k| k.dest == from))
-            .map(|(handle, o)| (*handle, o.keying.as_ref().is_some_and(|k| k.far == *far)));
-        let Some((handle, same)) = glare else { return true };
-        let own = self.config.client.as_ref().or(self.config.server.as_ref());
+            .find_map(|(handle, o)| o.keying.as_ref().filter(|k| k.dest == from).map(|k| (*handle, k)));
+        let Some((handle, keying)) = glare else {
+            return true;
+        };
+        let made = keying.made.as_ref().map(|(identity, _)| identity);
+        let same = keying.far == *far;
+        let own = made
+            .or(self.config.client.as_ref())
+            .or(self.config.server.as_ref());
         if own.is_some_and(|own| own.certificate().prevails_over(far)) {
             return false;
         }
         if same {
-            self.fail_opening(handle);
+            self.fail_opening(handle, CloseReason::Duplicate);
         }
         true
     }

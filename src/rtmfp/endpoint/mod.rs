@@ -2,6 +2,7 @@
 
 mod config;
 mod cookie;
+mod fragments;
 mod initiate;
 mod respond;
 mod work;
@@ -15,14 +16,15 @@ use base::Time;
 
 use crate::chunk::Chunk;
 use crate::flow::{Deadline, Order, Priority};
-use crate::packet::{self, Header, Mode};
+use crate::packet::{self, Chunks, Header, Mode};
 use crate::params;
 use crate::profile::certificate::{Discriminator, Fingerprint};
 use crate::profile::cipher::{Opener, Sealer};
 use crate::profile::random::Random;
-use crate::session::{CloseReason, Session, SessionEvent, SessionStats, Start, State, timing};
+use crate::session::{CloseReason, Session, SessionEvent, SessionStats, Start, State};
 
 pub use config::EndpointConfig;
+use fragments::Reassembly;
 use initiate::Opening;
 pub use work::{Done, Work};
 
@@ -158,6 +160,9 @@ pub struct Endpoint {
     dirty: VecDeque<Handle>,
     deadlines: BTreeSet<(Time, Handle)>,
     startup: (Opener, Sealer),
+    reassembly: Reassembly,
+    /// Packets sent in parts so far.
+    fragmented: u64,
     /// When real-time packets last came and went: sessions with the newest, and the time of the newest of others.
     critical_in: Newest,
     critical_out: Option<Time>,
@@ -217,6 +222,8 @@ impl Endpoint {
             dirty: VecDeque::new(),
             deadlines: BTreeSet::new(),
             startup: (Opener::startup(), Sealer::startup()),
+            reassembly: Reassembly::default(),
+            fragmented: 0,
             critical_in: Newest::default(),
             critical_out: None,
             scratch: Vec::new(),
@@ -270,43 +277,7 @@ impl Endpoint {
             && header.mode == Mode::Startup
         {
             opened = true;
-            // One answer to a packet at most.
-            let mut answered = false;
-            for (kind, payload) in chunks {
-                match (Chunk::read(kind, payload), opening) {
-                    (Some(Chunk::InitiatorHello { epd, tag }), None) if !answered => {
-                        answered = true;
-                        self.on_hello(now, from, epd, tag);
-                    }
-                    (Some(Chunk::InitiatorKeying { .. }), None) if !answered => {
-                        answered = true;
-                        self.on_initiator_keying(now, from, payload);
-                    }
-                    (
-                        Some(Chunk::ResponderHello {
-                            tag,
-                            cookie,
-                            certificate,
-                        }),
-                        None,
-                    ) => self.on_responder_hello(now, from, tag, cookie, certificate),
-                    (Some(Chunk::Redirect { tag, addresses }), None) => {
-                        self.on_redirect(now, from, tag, addresses);
-                    }
-                    (
-                        Some(Chunk::ResponderKeying {
-                            session, component, ..
-                        }),
-                        Some(handle),
-                    ) => {
-                        self.on_responder_keying(handle, session, component);
-                    }
-                    (Some(Chunk::CookieChange { old, new }), Some(handle)) => {
-                        self.on_cookie_change(now, handle, old, new);
-                    }
-                    _ => {}
-                }
-            }
+            self.startup_chunks(now, from, opening, chunks, true);
         }
         self.scratch = scratch;
         if !opened {
@@ -314,6 +285,73 @@ impl Endpoint {
                 // Session packets may overtake the answer that makes them readable.
                 Some(opening) => opening.keep_early(from, sealed),
                 None => self.stats.stray += 1,
+            }
+        }
+    }
+
+    /// Takes the chunks of a packet of the default key; with `parts`, of one that arrived as such.
+    fn startup_chunks(
+        &mut self,
+        now: Time,
+        from: SocketAddr,
+        opening: Option<Handle>,
+        chunks: Chunks<'_>,
+        parts: bool,
+    ) {
+        // One answer to a packet at most.
+        let mut answered = false;
+        for (kind, payload) in chunks {
+            match (Chunk::read(kind, payload), opening) {
+                (
+                    Some(Chunk::Fragment {
+                        more,
+                        packet,
+                        number,
+                        data,
+                    }),
+                    _,
+                ) if parts => {
+                    let part = fragments::Part { more, number, data };
+                    let Some(whole) = self.reassembly.take(now, (from, opening, packet), part) else {
+                        continue;
+                    };
+                    if let Some((header, chunks)) = Header::read(&whole)
+                        && header.mode == Mode::Startup
+                    {
+                        self.startup_chunks(now, from, opening, chunks, false);
+                    }
+                }
+                (Some(Chunk::InitiatorHello { epd, tag }), None) if !answered => {
+                    answered = true;
+                    self.on_hello(now, from, epd, tag);
+                }
+                (Some(Chunk::InitiatorKeying { .. }), None) if !answered => {
+                    answered = true;
+                    self.on_initiator_keying(now, from, payload);
+                }
+                (
+                    Some(Chunk::ResponderHello {
+                        tag,
+                        cookie,
+                        certificate,
+                    }),
+                    None,
+                ) => self.on_responder_hello(now, from, tag, cookie, certificate),
+                (Some(Chunk::Redirect { tag, addresses }), None) => {
+                    self.on_redirect(now, from, tag, addresses);
+                }
+                (
+                    Some(Chunk::ResponderKeying {
+                        session, component, ..
+                    }),
+                    Some(handle),
+                ) => {
+                    self.on_responder_keying(handle, session, component);
+                }
+                (Some(Chunk::CookieChange { old, new }), Some(handle)) => {
+                    self.on_cookie_change(now, handle, old, new);
+                }
+                _ => {}
             }
         }
     }
@@ -462,7 +500,7 @@ impl Endpoint {
             session.close(now, CloseReason::Near);
             self.touch(now, handle);
         } else if self.openings.contains_key(&handle) {
-            self.fail_opening(handle);
+            self.fail_opening(handle, CloseReason::Near);
         }
     }
 
@@ -472,7 +510,7 @@ impl Endpoint {
             session.finish(now);
             self.touch(now, handle);
         } else if self.openings.contains_key(&handle) {
-            self.fail_opening(handle);
+            self.fail_opening(handle, CloseReason::Near);
         }
     }
 
@@ -529,16 +567,6 @@ impl Endpoint {
                 return id;
             }
         }
-    }
-
-    /// Sends a packet of one chunk under the default key.
-    fn transmit_startup(&mut self, now: Time, to: SocketAddr, id: u32, chunk: &Chunk<'_>) {
-        let mut packet = Vec::new();
-        Header::startup(timing::ticks(now)).put(&mut packet);
-        chunk.put(&mut packet);
-        let mut datagram = Vec::new();
-        self.startup.1.seal(id, &packet, &mut datagram);
-        self.outputs.push_back(Output::Transmit { to, datagram });
     }
 
     /// An open session begins.

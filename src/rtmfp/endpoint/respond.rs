@@ -10,6 +10,7 @@ use super::{Endpoint, Handle, MAX_COUNTED, Output};
 use crate::chunk::Chunk;
 use crate::option::{Address, Origin};
 use crate::packet::Mode;
+use crate::params;
 use crate::profile::certificate::{Certificate, Discriminator, NO_SIGNATURE};
 use crate::profile::keying::SessionKeys;
 use crate::session::{CloseReason, Start};
@@ -41,7 +42,7 @@ impl Endpoint {
         if !selected {
             return false;
         }
-        if self.may_answer(now, to) {
+        if tag.len() <= params::MAX_TAG && self.may_answer(now, to) {
             let cookie = cookie::make(&self.config.cookie_secret, now, to);
             let hello = Chunk::ResponderHello {
                 tag,

@@ -145,6 +145,36 @@ impl SendFlow {
         true
     }
 
+    /// Cuts what was never sent into fragments for packets of `packet` bytes.
+    pub(crate) fn recut(&mut self, packet: usize) {
+        if self.state != State::Open {
+            return;
+        }
+        // Numbers that were sent have their meaning; so have the parts of a message of which some were.
+        let sent = self.queue.iter().rposition(|e| e.ever_sent);
+        let begun = sent.and_then(|n| self.queue.get(n)).map(|e| e.message);
+        let mut tail: VecDeque<Entry> = VecDeque::new();
+        while let Some(entry) = self
+            .queue
+            .pop_back_if(|e| !e.ever_sent && Some(e.message) != begun)
+        {
+            tail.push_front(entry);
+        }
+        self.next_sequence = tail.front().map_or(self.next_sequence, |e| e.sequence);
+        while let Some(first) = tail.pop_front() {
+            let (number, deadline, abandoned) = (first.message, first.deadline, first.abandoned);
+            let mut message = first.data;
+            while let Some(more) = tail.pop_front_if(|e| e.message == number) {
+                message.extend_from_slice(&more.data);
+            }
+            if !abandoned {
+                self.queued -= message.len();
+                self.stats.messages -= 1;
+                self.push(message, packet, deadline);
+            }
+        }
+    }
+
     fn push_entry(&mut self, data: Vec<u8>, part: Part, deadline: Option<Deadline>) {
         self.queue.push_back(Entry {
             sequence: self.next_sequence,

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use base::Time;
 
+use super::mtu::Mtu;
 use super::{METADATA, RETURN_ASSOCIATION, Session, SessionEvent, State};
 use crate::chunk::{Ack, Chunk, NextUserData, UserData};
 use crate::congestion::Report;
@@ -17,7 +18,7 @@ use crate::vlu::Cursor;
 
 /// Ping messages that wait to be answered, and the longest that is.
 const MAX_REPLIES: usize = 8;
-const MAX_PING: usize = 512;
+const MAX_PING: usize = 400;
 
 /// Where the last data chunk of a packet stood: flow, sequence number, forward sequence number.
 type Position = (u64, u64, u64);
@@ -49,6 +50,7 @@ impl Session {
         };
         self.stats.packets_in += 1;
         self.timing.on_header(now, header.timestamp, header.echo);
+        self.mtu.start(now);
         if header.time_critical {
             self.received_critical = Some(now);
         }
@@ -249,6 +251,9 @@ impl Session {
             report.loss |= loss;
         }
         self.congestion.on_ack(now, report, any_critical);
+        if acked > 0 {
+            self.mtu.on_ack();
+        }
         self.burst = 0;
         if self.retransmit_alarm.is_some() {
             self.retransmit_alarm = (self.outstanding() > 0).then(|| now + self.timing.erto);
@@ -256,7 +261,10 @@ impl Session {
     }
 
     fn ping_reply(&mut self, now: Time, from: SocketAddr, message: &[u8]) {
+        // As long as none asked for a sign of life, it is the probe of the path that is answered.
+        let alone = self.last_ping.is_none();
         self.last_life = now;
+        self.mtu.answered(message, alone);
         let Some((head, hash)) = message.split_first_chunk::<9>() else {
             return;
         };
@@ -269,6 +277,8 @@ impl Session {
             self.mobility.accepted = Some(sent);
             self.dest = from;
             self.timing.reset();
+            self.mtu = Mtu::new(Some(now));
+            self.narrow();
             self.events.push_back(SessionEvent::AddressChanged { to: from });
         }
     }

@@ -1,6 +1,7 @@
 //! An open session (§3.5): packets of one peer, its flows, its timers.
 
 mod input;
+mod mtu;
 mod output;
 #[cfg(test)]
 mod tests;
@@ -23,10 +24,14 @@ use crate::profile::certificate::Certificate;
 use crate::profile::cipher::{Opener, Sealer};
 use crate::profile::keying::SessionKeys;
 use crate::vlu;
+use mtu::Mtu;
 use timing::Timing;
 
 /// How long a session that is to end waits for its flows to be received.
 const FINISH: Duration = Duration::from_secs(5);
+
+/// Longest forwarded hello in bytes; that of a fingerprint has 80.
+const MAX_FORWARDED: usize = 256;
 
 /// Options of user data (§2.3.11.1).
 const METADATA: u64 = 0x00;
@@ -35,7 +40,7 @@ const RETURN_ASSOCIATION: u64 = 0x0A;
 /// Bounds and habits of sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionConfig {
-    /// Largest UDP payload sent, in bytes; 1200.
+    /// Largest UDP payload sent, in bytes; 1200. A path that does not take it gets 548.
     pub datagram: usize,
     /// Sending and receiving flows a session may have, each; 64.
     pub flows: usize,
@@ -80,6 +85,8 @@ pub enum CloseReason {
     Replaced,
     /// It did not open in time.
     Unanswered,
+    /// A session with the same peer is open already.
+    Duplicate,
 }
 
 /// What a session tells its owner.
@@ -183,6 +190,7 @@ pub(crate) struct Session {
     pub(crate) state: State,
     timing: Timing,
     congestion: Congestion,
+    mtu: Mtu,
     sends: BTreeMap<u64, SendFlow>,
     recvs: BTreeMap<u64, RecvFlow>,
     next_flow: u64,
@@ -249,6 +257,8 @@ impl Session {
             state: State::Open,
             timing: Timing::new(),
             congestion: Congestion::new(),
+            // A responder's first words overtake its answer in the handshake, or are read by nobody yet.
+            mtu: Mtu::new((start.role == Mode::Initiator).then_some(now)),
             sends: BTreeMap::new(),
             recvs: BTreeMap::new(),
             // Some peers take a flow 0 or 1 for something special.
@@ -369,7 +379,7 @@ impl Session {
 
     /// Sends a forwarded hello to the peer.
     pub(crate) fn forward(&mut self, chunk: Vec<u8>) {
-        if self.state == State::Open && self.forwarded.len() < 8 {
+        if self.state == State::Open && self.forwarded.len() < 8 && chunk.len() <= MAX_FORWARDED {
             self.forwarded.push_back(chunk);
         }
     }
@@ -421,6 +431,12 @@ impl Session {
         self.ack_alarm = None;
     }
 
+    /// The path is a new one, or takes less than it did: what was never sent is cut anew.
+    fn narrow(&mut self) {
+        let room = self.packet_room();
+        self.sends.values_mut().for_each(|f| f.recut(room));
+    }
+
     fn outstanding(&self) -> usize {
         self.sends.values().map(|f| f.outstanding).sum()
     }
@@ -446,6 +462,9 @@ impl Session {
             if lost {
                 self.timing.backoff();
                 self.stats.timeouts += 1;
+                if self.mtu.on_timeout(now) {
+                    self.narrow();
+                }
             }
             self.congestion.on_timeout(lost);
             self.burst = 0;
@@ -520,6 +539,7 @@ impl Session {
             lingers,
             self.finish_by,
             self.idle_since.map(|at| at + self.config.idle),
+            self.mtu.due(),
         ]
         .into_iter()
         .fold(None, earliest)

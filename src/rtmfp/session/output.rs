@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use base::Time;
 
 use super::{Session, State, timing};
-use crate::chunk::Chunk;
+use crate::chunk::{Chunk, kind};
 use crate::flow::Priority;
 use crate::packet::Header;
 use crate::params;
@@ -16,12 +16,14 @@ const HEADER: usize = 5;
 const TIME_CRITICAL: u8 = 0x80;
 
 impl Session {
-    /// Bytes a plain packet may have so that its datagram keeps to the limit.
+    /// Bytes a plain packet may have so that its datagram is one that the path takes, as far as is known.
     pub(super) fn packet_room(&self) -> usize {
-        self.config
-            .datagram
-            .saturating_sub(self.sealer.overhead())
-            .max(HEADER + 64)
+        self.room_in(self.mtu.limit(self.config.datagram))
+    }
+
+    /// Bytes a plain packet may have in a datagram of that size.
+    fn room_in(&self, datagram: usize) -> usize {
+        datagram.saturating_sub(self.sealer.overhead()).max(HEADER + 64)
     }
 
     /// Writes the next datagram and says where it goes; `None` when there is nothing to be sent now.
@@ -64,6 +66,7 @@ impl Session {
 
     /// Fills a packet that holds no more than its header.
     fn fill(&mut self, now: Time, packet: &mut Vec<u8>) -> SocketAddr {
+        let bare = packet.len();
         if let Some((to, message)) = self.mobility.probe.take() {
             Chunk::Ping(&message).put(packet);
             return to;
@@ -81,6 +84,10 @@ impl Session {
             };
         }
         if self.state != State::Open {
+            return self.dest;
+        }
+        if let Some(message) = self.mtu.probe(now, self.timing.erto) {
+            self.put_probe(&message, packet);
             return self.dest;
         }
         let room = self.packet_room() - (HEADER - 3);
@@ -104,10 +111,26 @@ impl Session {
         }
         let data = self.data_ready(now);
         self.put_acks(data, room, packet);
-        if data {
+        if data && !self.put_data(now, room, packet) && packet.len() == bare {
+            // Cut when the path was wider: it has to go as it is.
+            let room = self.room_in(self.config.datagram) - (HEADER - 3);
             self.put_data(now, room, packet);
         }
         self.dest
+    }
+
+    /// Fills a packet to the full size: padding, and behind it a ping, so that a packet cut off on its way is not
+    /// answered.
+    fn put_probe(&self, message: &[u8], packet: &mut Vec<u8>) {
+        const CHUNK: usize = 3;
+        let room = self.room_in(self.config.datagram) - (HEADER - 3);
+        let padding = room.saturating_sub(packet.len() + CHUNK + CHUNK + message.len());
+        let padding = Chunk::Other {
+            kind: kind::PADDING,
+            payload: &vec![0; padding],
+        };
+        padding.put(packet);
+        Chunk::Ping(message).put(packet);
     }
 
     /// Whether user data may be sent now, and there are some.
@@ -149,7 +172,8 @@ impl Session {
         }
     }
 
-    fn put_data(&mut self, now: Time, room: usize, packet: &mut Vec<u8>) {
+    /// Puts data into a packet; false when what is next does not fit.
+    fn put_data(&mut self, now: Time, room: usize, packet: &mut Vec<u8>) -> bool {
         let held = self.burst >= params::MAX_BURST;
         let mut critical = false;
         let mut order: Vec<(Priority, u64)> = self.sends.values().map(|f| (f.priority, f.id)).collect();
@@ -171,7 +195,7 @@ impl Session {
             }
         }
         if sent == 0 {
-            return;
+            return false;
         }
         self.retransmit_alarm = Some(now + self.timing.erto);
         if critical {
@@ -182,5 +206,6 @@ impl Session {
             }
         }
         self.burst += u32::from(!held);
+        true
     }
 }

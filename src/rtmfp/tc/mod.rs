@@ -6,6 +6,9 @@
 pub mod client;
 pub mod server;
 
+mod barrier;
+mod connection;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use base::Time;
@@ -13,6 +16,9 @@ use rtmp::message::{Message, kind};
 
 use crate::vlu::{self, Cursor};
 use crate::{Deadline, Endpoint, Handle, Order, Priority, SessionEvent};
+
+use barrier::{Arrival, Barriers};
+pub use connection::{Connection, Half, Known};
 
 /// The exception with which flows that are not ours to understand are rejected.
 const REJECTED: u64 = 0;
@@ -130,6 +136,8 @@ struct Flows {
     rejects: Vec<u64>,
     as_they_arrive: Vec<u64>,
     ended: Vec<u64>,
+    barriers: Barriers,
+    next_sync: u32,
     /// The far end has left.
     over: bool,
 }
@@ -147,12 +155,15 @@ impl Flows {
             rejects: Vec::new(),
             as_they_arrive: Vec::new(),
             ended: Vec::new(),
+            barriers: Barriers::default(),
+            next_sync: 0,
             over: false,
         }
     }
 
     /// Takes an event of the session. `knows` says whether a message stream exists.
-    fn handle_event(&mut self, event: SessionEvent, knows: impl Fn(u32) -> bool) {
+    fn handle_event(&mut self, now: Time, event: SessionEvent, knows: impl Fn(u32) -> bool) {
+        let mut out = Vec::new();
         match event {
             SessionEvent::FlowOpened {
                 flow,
@@ -167,31 +178,74 @@ impl Flows {
                     self.control = Some(flow);
                 }
                 self.incoming.insert(flow, stream);
+                self.barriers.begin(flow);
             }
-            SessionEvent::Message { flow, data } => {
-                let Some(stream) = self.incoming.get(&flow).copied() else {
-                    return;
-                };
-                let Some(message) = Owned::read(stream, data).filter(|_| self.inbox.len() < MAX_INBOX) else {
-                    return;
-                };
+            SessionEvent::Message { flow, data } if self.incoming.contains_key(&flow) => {
                 // Audio is placed by its time: a lost frame must not hold up those after it.
-                if self.begun.insert(flow) && message.kind == kind::AUDIO {
+                if self.begun.insert(flow) && data.first() == Some(&kind::AUDIO) {
                     self.as_they_arrive.push(flow);
                 }
-                self.inbox.push_back(message);
+                self.barriers.take(now, flow, Arrival::Message(data), &mut out);
             }
-            SessionEvent::FlowEnded { flow } => {
-                self.incoming.remove(&flow);
-                self.begun.remove(&flow);
-                self.over |= self.control == Some(flow);
-            }
+            SessionEvent::Message { .. } => {}
+            SessionEvent::FlowEnded { flow } => self.barriers.take(now, flow, Arrival::End, &mut out),
             SessionEvent::FlowRejected { flow, .. } => {
                 self.over |= self.outgoing.get(&(0, Lane::Command)) == Some(&flow);
                 self.outgoing.retain(|_, f| *f != flow);
             }
             SessionEvent::FlowComplete { .. } | SessionEvent::AddressChanged { .. } => {}
             SessionEvent::Closed(_) => self.over = true,
+        }
+        self.admit(out);
+    }
+
+    /// Takes what no barrier holds up.
+    fn admit(&mut self, arrivals: Vec<(u64, Arrival)>) {
+        for (flow, arrival) in arrivals {
+            match arrival {
+                Arrival::Message(data) => {
+                    let stream = self.incoming.get(&flow).copied();
+                    let message = stream.and_then(|s| Owned::read(s, data));
+                    self.inbox
+                        .extend(message.filter(|_| self.inbox.len() < MAX_INBOX));
+                }
+                Arrival::End => {
+                    self.incoming.remove(&flow);
+                    self.begun.remove(&flow);
+                    self.over |= self.control == Some(flow);
+                }
+            }
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        let mut out = Vec::new();
+        self.barriers.handle_timeout(now, &mut out);
+        self.admit(out);
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        self.barriers.poll_timeout()
+    }
+
+    /// Aligns our flows of a message stream with each other and with the control flow: nothing sent from now on is
+    /// looked at before all that was sent until now.
+    fn raise_barrier(&mut self, endpoint: &mut Endpoint, stream: u32) {
+        let of_stream = |(s, lane): &(u32, Lane)| *s == stream || (*s == 0 && *lane == Lane::Command);
+        let flows: Vec<u64> = self
+            .outgoing
+            .iter()
+            .filter(|(key, _)| of_stream(key))
+            .map(|(_, f)| *f)
+            .collect();
+        if flows.len() < 2 {
+            return;
+        }
+        let body = barrier::body(self.next_sync, flows.len() as u32);
+        self.next_sync = self.next_sync.wrapping_add(1);
+        for flow in flows {
+            let message = Owned::new(kind::USER_CONTROL, stream, 0, &[&body]);
+            endpoint.send(self.handle, flow, message.data, None);
         }
     }
 
@@ -315,6 +369,13 @@ impl Outbox {
         let message = Owned::new(kind::VIDEO, stream, timestamp, payload);
         self.media.push_back(Media { message, queued: now });
         true
+    }
+
+    /// Drops what waits of a stream that has ended.
+    fn forget(&mut self, stream: u32) {
+        self.media.retain(|m| m.message.stream != stream);
+        let audio = self.media.iter().filter(|m| m.message.kind == kind::AUDIO);
+        self.audio = audio.count();
     }
 
     /// Hands everything to the endpoint. Gives the streams whose video was refused.

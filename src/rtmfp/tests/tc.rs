@@ -29,6 +29,7 @@ struct World {
     count: u64,
     client: client::Connection,
     server: Option<server::Connection>,
+    server_config: ServerConfig,
     /// What each side saw, and what it heard: time of arrival, timestamp.
     said: [Vec<String>; 2],
     heard: [Vec<(Time, u32)>; 2],
@@ -36,6 +37,10 @@ struct World {
 
 impl World {
     fn new(seed: u64, loss: f64) -> World {
+        World::with(seed, loss, ClientConfig::default())
+    }
+
+    fn with(seed: u64, loss: f64, client: ClientConfig) -> World {
         let mut random = Random::new([3; 32]);
         let config = EndpointConfig {
             server: Identity::server(&[Group::Modp1024], &mut random).map(Arc::new),
@@ -57,7 +62,7 @@ impl World {
             &Discriminator::uri("rtmfp://192.0.2.2/live"),
         );
         let local = vec!["192.0.2.1:1935".to_owned()];
-        let mut client = client::Connection::new(ClientConfig::default(), handle, local, now);
+        let mut client = client::Connection::new(client, handle, local, now);
         let mut request = ConnectRequest::player("live", "rtmfp://192.0.2.2/live");
         request.object_encoding = 3;
         client.connect(&request);
@@ -71,6 +76,7 @@ impl World {
             count: 0,
             client,
             server: None,
+            server_config: ServerConfig::default(),
             said: Default::default(),
             heard: Default::default(),
         }
@@ -109,7 +115,11 @@ impl World {
             Output::Work(work) => self.ends[n].handle_work(self.now, work.run()),
             Output::Event { handle, event } => match event {
                 Event::Opened { .. } if n == 1 => {
-                    self.server = Some(server::Connection::new(ServerConfig::default(), handle, self.now));
+                    self.server = Some(server::Connection::new(
+                        self.server_config.clone(),
+                        handle,
+                        self.now,
+                    ));
                 }
                 Event::Opened { .. } => {}
                 Event::Session(event) => {
@@ -137,6 +147,10 @@ impl World {
                 ClientEvent::PublishStarted { stream } => self.said[0].push(format!("publish {stream}")),
                 ClientEvent::PlayStarted { stream } => self.said[0].push(format!("play {stream}")),
                 ClientEvent::Audio { timestamp, .. } => self.heard[0].push((self.now, timestamp)),
+                ClientEvent::StreamEof { stream } => {
+                    let heard = self.heard[0].len();
+                    self.said[0].push(format!("ended {stream} after {heard}"));
+                }
                 ClientEvent::Closed => self.said[0].push("bye".to_owned()),
                 _ => {}
             }
@@ -238,4 +252,43 @@ fn a_server_that_hangs_up_says_so_before() {
     w.run_for(Duration::from_secs(120));
     assert!(w.said[0].iter().any(|s| s == "bye"), "{:?}", w.said[0]);
     assert_eq!([w.ends[0].population(), w.ends[1].population()], [(0, 0); 2]);
+}
+
+#[test]
+fn the_end_of_a_stream_does_not_overtake_what_was_sent_before() {
+    let patient = ClientConfig {
+        audio_deadline: Duration::from_secs(20),
+        ..ClientConfig::default()
+    };
+    let patience = patient.audio_deadline;
+    let mut w = World::with(6, 0.0, patient);
+    w.server_config.audio_deadline = patience;
+    w.run_for(Duration::from_secs(5));
+    // The network loses the audio and not the word that follows it.
+    w.loss = 1.0;
+    for n in 0..20 {
+        assert!(w.client.send_audio(w.now, 1, n * 20, &[&[0xB2], &[7; 50]]));
+    }
+    w.settle();
+    w.loss = 0.0;
+    w.client.session().delete_stream(1);
+    w.run_for(Duration::from_secs(10));
+    assert!(w.said[1].iter().any(|s| s == "unpublish"), "{:?}", w.said[1]);
+    assert_eq!(w.heard[1].len(), 20);
+    // The other way.
+    w.loss = 1.0;
+    let now = w.now;
+    let server = w.server.as_mut().unwrap();
+    for n in 0..20 {
+        assert!(server.send_audio(now, 2, n * 20, &[&[0xB2], &[9; 50]]));
+    }
+    w.settle();
+    w.loss = 0.0;
+    w.server.as_mut().unwrap().session().notify_unpublish(2);
+    w.run_for(Duration::from_secs(10));
+    let ended = w.said[0].iter().position(|s| s.starts_with("ended 2"));
+    assert_eq!(
+        w.said[0][ended.unwrap()],
+        format!("ended 2 after {}", w.heard[0].len())
+    );
 }

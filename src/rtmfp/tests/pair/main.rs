@@ -2,182 +2,22 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::BTreeMap;
+mod opening;
+mod weather;
+mod world;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::{Rng, Time};
+use base::Rng;
 use rtmfp::profile::certificate::{Discriminator, Identity};
 use rtmfp::profile::dh::Group;
 use rtmfp::profile::keying::{Offer, Protection};
 use rtmfp::profile::random::Random;
-use rtmfp::{
-    CloseReason, Deadline, Endpoint, EndpointConfig, Event, Handle, Order, Output, Priority, SessionEvent,
-};
+use rtmfp::{CloseReason, Deadline, Handle, Order, Output, Priority, SessionEvent};
 
-const CLIENT: usize = 0;
-const SERVER: usize = 1;
-/// Metadata as RTMP over flows has them.
-const META: &[u8] = b"TC\x04\x00";
-
-fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
-
-/// What the network does to datagrams.
-#[derive(Clone, Copy, Default)]
-struct Weather {
-    loss: f64,
-    duplicate: f64,
-    corrupt: f64,
-    /// One way, ms.
-    delay: u64,
-    /// More, up to so many ms, at random: packets overtake each other.
-    jitter: u64,
-}
-
-struct World {
-    now: Time,
-    rng: Rng,
-    weather: Weather,
-    ends: Vec<Endpoint>,
-    addresses: Vec<SocketAddr>,
-    wire: BTreeMap<(Time, u64), (SocketAddr, SocketAddr, Vec<u8>)>,
-    count: u64,
-    events: Vec<(Time, usize, Handle, Event)>,
-}
-
-impl World {
-    fn new(seed: u64, weather: Weather, configure: impl Fn(usize, &mut EndpointConfig)) -> World {
-        let end = |n: usize| {
-            let mut random = Random::new([n as u8 + 1; 32]);
-            let mut config = EndpointConfig {
-                cookie_secret: random.array(),
-                ..EndpointConfig::default()
-            };
-            if n == SERVER {
-                let groups = [Group::Modp1024, Group::Modp1536];
-                config.server = Identity::server(&groups, &mut random).map(Arc::new);
-            }
-            configure(n, &mut config);
-            Endpoint::new(config, [seed as u8 ^ n as u8; 32])
-        };
-        World {
-            now: Time::from_secs(5),
-            rng: Rng::new(seed),
-            weather,
-            ends: vec![end(CLIENT), end(SERVER), end(2)],
-            addresses: (1..=3)
-                .map(|n| format!("192.0.2.{n}:1935").parse().unwrap())
-                .collect(),
-            wire: BTreeMap::new(),
-            count: 0,
-            events: Vec::new(),
-        }
-    }
-
-    fn drain(&mut self) {
-        for n in 0..self.ends.len() {
-            while let Some(output) = self.ends[n].poll_output(self.now) {
-                match output {
-                    Output::Transmit { to, datagram } => self.send(self.addresses[n], to, datagram),
-                    Output::Work(work) => self.ends[n].handle_work(self.now, work.run()),
-                    Output::Event { handle, event } => self.events.push((self.now, n, handle, event)),
-                }
-            }
-        }
-    }
-
-    fn send(&mut self, from: SocketAddr, to: SocketAddr, datagram: Vec<u8>) {
-        assert!(datagram.len() <= 1200, "{} bytes", datagram.len());
-        let copies = 1 + u64::from(self.rng.chance(self.weather.duplicate));
-        for _ in 0..copies {
-            if self.rng.chance(self.weather.loss) {
-                continue;
-            }
-            let mut datagram = datagram.clone();
-            if self.rng.chance(self.weather.corrupt) {
-                let at = self.rng.below(datagram.len() as u64) as usize;
-                datagram[at] ^= 1 << self.rng.below(8);
-            }
-            let delay = self.weather.delay + self.rng.below(self.weather.jitter + 1);
-            self.count += 1;
-            self.wire
-                .insert((self.now + ms(delay), self.count), (from, to, datagram));
-        }
-    }
-
-    /// Runs until nothing is left to be done before `until`.
-    fn run(&mut self, until: Time) {
-        loop {
-            self.drain();
-            let wire = self.wire.keys().next().map(|(at, _)| *at);
-            let timers = self.ends.iter().filter_map(Endpoint::poll_timeout).min();
-            let Some(next) = base::earliest(wire, timers).filter(|at| *at <= until) else {
-                self.now = until;
-                return;
-            };
-            self.now = self.now.max(next);
-            if wire == Some(next) {
-                let (_, (from, to, datagram)) = self.wire.pop_first().unwrap();
-                if let Some(n) = self.addresses.iter().position(|a| *a == to) {
-                    self.ends[n].handle_datagram(self.now, from, &datagram);
-                }
-            } else {
-                self.ends.iter_mut().for_each(|e| e.handle_timeout(next));
-            }
-        }
-    }
-
-    fn run_for(&mut self, time: Duration) {
-        self.run(self.now + time);
-    }
-
-    fn open(&mut self) -> Handle {
-        let to = [self.addresses[SERVER]];
-        self.ends[CLIENT].open(self.now, &to, &Discriminator::uri("rtmfp://192.0.2.2/live"))
-    }
-
-    /// Opens a session and gives both handles.
-    fn opened(&mut self) -> (Handle, Handle) {
-        let near = self.open();
-        self.run_for(Duration::from_secs(20));
-        let open = |n: usize| {
-            let found = self
-                .events
-                .iter()
-                .find(|(_, end, _, e)| *end == n && matches!(e, Event::Opened { .. }));
-            found.map(|(_, _, handle, _)| *handle)
-        };
-        assert_eq!(open(CLIENT), Some(near));
-        (near, open(SERVER).unwrap())
-    }
-
-    fn messages(&self, n: usize) -> Vec<(Time, Vec<u8>)> {
-        self.events
-            .iter()
-            .filter(|(_, end, ..)| *end == n)
-            .filter_map(|(at, _, _, event)| match event {
-                Event::Session(SessionEvent::Message { data, .. }) => Some((*at, data.clone())),
-                _ => None,
-            })
-            .collect()
-    }
-
-    fn saw(&self, n: usize, wanted: &SessionEvent) -> Option<Time> {
-        self.events
-            .iter()
-            .find(|(_, end, _, e)| *end == n && matches!(e, Event::Session(e) if e == wanted))
-            .map(|(at, ..)| *at)
-    }
-}
-
-fn message(n: u32, len: usize) -> Vec<u8> {
-    let mut out = n.to_be_bytes().to_vec();
-    out.resize(len.max(4), n as u8);
-    out
-}
+use world::{CLIENT, META, SERVER, Weather, World, message, ms};
 
 #[test]
 fn reliable_flows_deliver_all_in_order_whatever_the_network_does() {
@@ -188,6 +28,7 @@ fn reliable_flows_deliver_all_in_order_whatever_the_network_does() {
             corrupt: 0.02,
             delay: 40,
             jitter: 30,
+            ..Weather::default()
         };
         let required = Protection {
             hmac: Offer::REQUIRED,
@@ -236,7 +77,8 @@ fn reliable_flows_deliver_all_in_order_whatever_the_network_does() {
             w.saw(SERVER, &SessionEvent::FlowEnded { flow }).is_some(),
             "loss {loss}"
         );
-        w.ends[CLIENT].close(w.now, near);
+        let now = w.local(CLIENT);
+        w.ends[CLIENT].close(now, near);
         w.run_for(Duration::from_secs(100));
         assert!(w.saw(SERVER, &SessionEvent::Closed(CloseReason::Far)).is_some());
         assert_eq!(
@@ -539,7 +381,8 @@ fn peers_are_introduced_and_talk_directly() {
     let epd = Discriminator::peer(fingerprint);
     let to = [w.addresses[SERVER]];
     // Not before it has told its addresses.
-    w.ends[2].open(w.now, &to, &epd);
+    let now = w.local(2);
+    w.ends[2].open(now, &to, &epd);
     w.run_for(Duration::from_secs(2));
     assert_eq!(w.ends[2].stats().initiated, 0);
     w.ends[SERVER].set_addresses(far, Vec::new());
