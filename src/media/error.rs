@@ -36,6 +36,9 @@ pub enum Error {
     /// The buffer given for output is shorter than needed, in bytes.
     #[error("the output buffer needs {0} bytes")]
     OutputTooSmall(usize),
+    /// The cryptographic library refused a key.
+    #[error("the cryptographic library refused a key")]
+    Crypto,
     /// No codec of ours leads from the one format to the other.
     #[error("no way between these codecs")]
     NoPipe,

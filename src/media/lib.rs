@@ -1,4 +1,4 @@
-//! flashgate: media, pure. RTP and RTCP, the jitter buffer, playout toward RTP, digits, pipes between codecs,
+//! flashgate: media, pure. RTP and RTCP, SRTP, the jitter buffer, playout toward RTP, digits, pipes between codecs,
 //! mixing. Bytes and [`base::Time`] in, bytes and frames out; no socket, no clock, no thread.
 
 mod dtmf;
@@ -15,6 +15,7 @@ mod quality;
 mod room;
 mod rtcp;
 mod rtp;
+mod srtp;
 
 pub use dtmf::{
     DtmfReceiver, DtmfSender, DtmfSlot, EVENT_LEN, EventPacket, InfoDigit, MAX_DIGITS, TelephoneEvent,
@@ -31,3 +32,6 @@ pub use quality::{Quality, QualityInput, estimate};
 pub use room::{Heard, RoomMixer, RoomOptions, Sound};
 pub use rtcp::{RtcpEvent, RtcpSession, RtcpStats};
 pub use rtp::{RTP_HEADER, RtpPacket, RtpReceiver, RtpSender, SeqUnwrap, Verdict, is_rtcp};
+pub use srtp::{
+    KeySource, Refused, SRTP_OVERHEAD, SdesLine, SrtpKey, SrtpKeys, SrtpSession, SrtpStats, Suite,
+};
