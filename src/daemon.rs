@@ -279,6 +279,7 @@ pub(crate) async fn run_with(
         endpoint,
         Box::new(source_address),
         rng.fork(),
+        &net::entropy().map_err(system("no randomness from the system"))?,
         clock.now(),
     );
     let exchange = tokio::spawn(exchange_driver::run(exchange_driver::Start {

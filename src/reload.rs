@@ -59,6 +59,8 @@ live! {
     "new": media.speex_quality;
     "new": media.speex_complexity;
     "new": media.rtp_timeout;
+    "new": media.srtp;
+    "new": media.srtp_suites;
     "live": limits.calls;
     "live": limits.calls_per_second;
     "live": log.level;

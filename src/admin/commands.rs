@@ -10,7 +10,7 @@ use super::{Admin, Failure, Order};
 use crate::config::LogLevel;
 use crate::exchange::{Ask, CallView, LegView, TrunkView, UserView};
 use crate::net::stamp;
-use crate::shard::{Figures, LegFigures, LegStats, Look};
+use crate::shard::{Figures, LegFigures, LegStats, Look, Side, SrtpSuite};
 
 /// Calls in one answer unless more are asked for, and at most.
 const CALLS: usize = 1_000;
@@ -253,6 +253,7 @@ fn call_json(admin: &Admin, call: &CallView, legs: &Legs) -> Value {
         "answered": call.answered.map(|at| stamp(admin.wall(at))),
         "seconds": now.since(call.answered.unwrap_or(call.began)).as_secs(),
         "codecs": codecs(&sums),
+        "srtp": protection(&sums),
         "loss_percent": tenth(worst(loss_percent)),
         "jitter_ms": tenth(worst(|s| s.jitter_ms)),
         "rtt_ms": tenth(worst(|s| s.rtt_ms)),
@@ -276,6 +277,9 @@ fn call_json(admin: &Admin, call: &CallView, legs: &Legs) -> Value {
             "rtt_ms": tenth(s.rtt_ms),
             "delay_ms": tenth(s.wait_ms + s.depth_ms),
             "left_out_ms": s.shortened_ms,
+            "srtp": s.suite.map(SrtpSuite::name),
+            "forged": s.forged,
+            "replayed": s.replayed,
             "level_dbov": level.map(tenth),
         })).collect::<Vec<_>>(),
     })
@@ -301,6 +305,9 @@ fn leg_sum(leg: &LegView, legs: &Legs) -> (LegStats, Option<f32>) {
         sum.wait_ms = sum.wait_ms.max(s.wait_ms);
         sum.depth_ms = sum.depth_ms.max(s.depth_ms);
         sum.shortened_ms += s.shortened_ms;
+        sum.suite = sum.suite.or(s.suite);
+        sum.forged += s.forged;
+        sum.replayed += s.replayed;
         level = level.or(half.level_dbov);
     }
     (sum, level)
@@ -314,6 +321,21 @@ fn codecs(sums: &[(LegStats, Option<f32>)]) -> String {
         .collect();
     names.dedup();
     names.join(", ")
+}
+
+/// Whether the RTP of a call is protected: `yes`, `no`, or `part` of its legs; nothing for a call without RTP.
+fn protection(sums: &[(LegStats, Option<f32>)]) -> Option<&'static str> {
+    let rtp = || {
+        sums.iter()
+            .filter(|(s, _)| s.side == Side::Rtp && s.codec_out.is_some())
+    };
+    let protected = rtp().filter(|(s, _)| s.suite.is_some()).count();
+    match rtp().count() {
+        0 => None,
+        n if n == protected => Some("yes"),
+        _ if protected == 0 => Some("no"),
+        _ => Some("part"),
+    }
 }
 
 fn label(codec: Option<codecs::CodecId>) -> Option<&'static str> {

@@ -212,6 +212,28 @@ const METRICS: &[Metric] = &[
         },
     },
     Metric {
+        name: "flashgate_srtp_legs",
+        kind: "gauge",
+        help: "RTP legs that are protected by SRTP.",
+        samples: |s, seen| {
+            s.put(
+                "",
+                &[],
+                seen.shards.iter().flatten().map(|f| f.srtp.legs).sum::<usize>(),
+            )
+        },
+    },
+    Metric {
+        name: "flashgate_srtp_packets_refused_total",
+        kind: "counter",
+        help: "SRTP and SRTCP packets that were dropped: not made with the key, or come before.",
+        samples: |s, seen| {
+            let sum = |of: fn(&Figures) -> u64| seen.shards.iter().flatten().map(of).sum::<u64>();
+            s.put("", &[("reason", "forged")], sum(|f| f.srtp.forged));
+            s.put("", &[("reason", "replayed")], sum(|f| f.srtp.replayed));
+        },
+    },
+    Metric {
         name: "flashgate_media_legs",
         kind: "gauge",
         help: "Media legs on a shard.",

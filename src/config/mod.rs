@@ -17,7 +17,8 @@ use std::path::Path;
 pub use problem::{Problem, Problems};
 pub use tables::{
     Access, Accounts, Api, BbbCodec, Conference, Config, Console, Digest, Limits, Log, LogFormat, LogLevel,
-    Media, Node, Protection, Records, Room, Route, Rtmfp, Rtmp, Sip, Tls, TransferBy, Trunk, User,
+    Media, Node, Protection, Records, Room, Route, Rtmfp, Rtmp, Sip, Srtp, SrtpSuite, Tls, TransferBy, Trunk,
+    User,
 };
 pub use value::{Pattern, PortRange, Secret, Size};
 

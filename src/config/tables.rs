@@ -253,6 +253,39 @@ fn some_digest(list: &[Digest]) -> Result<(), String> {
     Ok(())
 }
 
+choice! {
+    /// Whether media is protected by SRTP.
+    Srtp {
+        /// Plain RTP only.
+        Off = "off",
+        /// Where the peer offers it.
+        Accept = "accept",
+        /// Offered too, to those who then may answer with plain RTP.
+        Prefer = "prefer",
+        /// Or no call.
+        Require = "require",
+    }
+}
+
+choice! {
+    /// How SRTP protects packets.
+    SrtpSuite {
+        /// RFC 7714.
+        Gcm = "AEAD_AES_128_GCM",
+        /// RFC 4568.
+        Sha80 = "AES_CM_128_HMAC_SHA1_80",
+        /// RFC 4568.
+        Sha32 = "AES_CM_128_HMAC_SHA1_32",
+    }
+}
+
+fn some_suite(list: &[SrtpSuite]) -> Result<(), String> {
+    if list.is_empty() {
+        return Err("must name at least one suite; \"off\" for srtp says that there is none".to_owned());
+    }
+    Ok(())
+}
+
 section! {
     /// `[sip]`
     Sip {
@@ -349,6 +382,8 @@ section! {
         register: bool = false;
         /// The registration to ask for.
         expires: Duration = secs(600), where within(secs(60)..=secs(86_400));
+        /// SRTP with this trunk. Unset: as in [media].
+        srtp: Option<Srtp> = None, eg "\"require\"";
     }
 }
 
@@ -359,6 +394,8 @@ section! {
         name: String = String::new(), where |v| user_name(v), eg "\"alice\"";
         /// The password: "…", { file = "…" } or { env = "…" }.
         password: Secret = Secret::default(), where secret_given, eg "{ env = \"ALICE_PASSWORD\" }";
+        /// SRTP with this user's phones. Unset: as in [media].
+        srtp: Option<Srtp> = None, eg "\"require\"";
     }
 }
 
@@ -442,6 +479,13 @@ section! {
         speex_quality: u8 = 6, where within(0..=10);
         /// How hard the Speex encoder searches, 1 to 10. 3 costs half as much again as 1 and is hardly heard.
         speex_complexity: u8 = 1, where within(1..=10);
+        /// SRTP with SIP peers, by keys in SDP (RFC 4568): "off"; "accept" what peers offer; "prefer": offer it, and take
+        /// plain RTP from those who do not answer with it; "require": refuse calls without. Whoever reads the
+        /// signalling reads the keys: use TLS.
+        srtp: Srtp = Srtp::Accept;
+        /// The suites for that, best first: "AEAD_AES_128_GCM", "AES_CM_128_HMAC_SHA1_80",
+        /// "AES_CM_128_HMAC_SHA1_32".
+        srtp_suites: Vec<SrtpSuite> = vec![SrtpSuite::Gcm, SrtpSuite::Sha80, SrtpSuite::Sha32], where |v| some_suite(v);
         /// A call whose SIP side sends no RTP or RTCP for so long, and is not on hold, ends.
         rtp_timeout: Duration = secs(60), where within(secs(5)..=secs(3600));
     }

@@ -122,10 +122,12 @@ impl Exchange {
         let Some(leg) = self.by_handle.get(&call).copied() else {
             return;
         };
+        let settings = self.settings.clone();
         let Some(sip) = self.sip_leg(leg) else { return };
         let Some(change) = sip.change.take() else { return };
+        let policy = settings.protection.policy(sip.srtp);
         let read = body.map(Remote::read).and_then(Result::ok);
-        let settled = read.and_then(|remote| Some((change.local.accept(&remote).ok()?, remote)));
+        let settled = read.and_then(|remote| Some((change.local.accept(&remote, policy).ok()?, remote)));
         match settled {
             Some((params, remote)) if (200..300).contains(&status) => {
                 sip.local = Some(change.local);

@@ -24,6 +24,7 @@ mod room_media;
 mod room_orders;
 mod room_words;
 mod rooms;
+mod security;
 pub mod settings;
 mod sip_leg;
 mod sip_media;
@@ -60,6 +61,7 @@ use lines::Lines;
 pub use prompts::Prompts;
 pub use room_words::{Conference, ConfiguredRoom, RoomInfo, RoomOrder};
 use rooms::Rooms;
+pub use security::Protection;
 use sip_leg::SipLeg;
 use streams::{LiveStream, StreamLeg};
 use transfer::TransferLeg;
@@ -125,6 +127,8 @@ pub struct Settings {
     pub codecs: Vec<CodecId>,
     /// Audio in a packet, ms, unless the peer asks for other.
     pub ptime_ms: u32,
+    /// How media is protected.
+    pub protection: Protection,
     /// Whether telephone-events are offered.
     pub dtmf: bool,
     /// Whether SIP parties are sent to the target of a transfer, rather than moved by the gateway.
@@ -250,6 +254,7 @@ pub struct Exchange {
     settings: Arc<Settings>,
     sip: Endpoint,
     source_address: SourceAddress,
+    keys: media::KeySource,
     admission: Admission,
     calls: BTreeMap<CallId, CallEntry>,
     legs: BTreeMap<LegId, Leg>,
@@ -273,12 +278,14 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// An exchange over a SIP endpoint. Registrations with trunks begin at once.
+    /// An exchange over a SIP endpoint. Registrations with trunks begin at once. Keys are made from `secret`, which
+    /// nobody may guess.
     pub fn new(
         settings: Arc<Settings>,
         endpoint: sip::EndpointConfig,
         source_address: SourceAddress,
         mut rng: Rng,
+        secret: &[u8; 32],
         now: Time,
     ) -> Exchange {
         let mut sip = Endpoint::new(endpoint, rng.fork());
@@ -287,6 +294,7 @@ impl Exchange {
             admission: Admission::new(settings.limits, now),
             sip,
             source_address,
+            keys: media::KeySource::new(secret),
             calls: BTreeMap::new(),
             legs: BTreeMap::new(),
             by_handle: HashMap::new(),

@@ -4,9 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use call::{Audio, pick_answer};
 use codecs::CodecId;
+use media::{KeySource, SdesLine, SrtpKeys};
 use sip::Body;
-use sip::sdp::{self, Agreed, Capability, Direction, Prefer, Session};
+use sip::sdp::{self, Agreed, Capability, Direction, Media, Prefer, Session};
 
+use super::security::{self, Policy, Way};
 use crate::shard::RtpParams;
 
 /// The dynamic payload types we offer: those that other gateways use for the same formats.
@@ -27,6 +29,8 @@ pub(super) struct Local {
     /// The codec of each capability; `None` for telephone-event.
     codecs: Vec<Option<CodecId>>,
     session: Session,
+    /// The keys in it.
+    lines: Vec<SdesLine>,
 }
 
 /// What our side of a description is made from.
@@ -61,55 +65,80 @@ impl Remote {
 
     /// The codecs it names, of those we have, in its order.
     pub(super) fn codecs(&self) -> Vec<CodecId> {
-        let Some((_, media)) = self.session.first("audio") else {
-            return Vec::new();
-        };
-        media
-            .formats
-            .iter()
-            .filter_map(|f| codecs::by_rtp(&f.name, f.clock, f.channels))
-            .collect()
+        let audio = self.session.first("audio");
+        audio.map(|(_, media)| codecs_of(media)).unwrap_or_default()
+    }
+
+    /// Whether some medium of it can be taken under that policy.
+    pub(super) fn fits(&self, policy: Policy<'_>) -> bool {
+        self.session.media.iter().any(|m| policy.judge(m).is_some())
     }
 }
 
 impl Local {
     /// An offer of these codecs in this order.
-    pub(super) fn offer(place: Place, order: &[CodecId]) -> Local {
+    pub(super) fn offer(place: Place, order: &[CodecId], policy: Policy<'_>, keys: &mut KeySource) -> Local {
         let (capabilities, codecs) = capabilities(order, place.dtmf);
         let part = place.part();
-        let session = sdp::offer(&part, &capabilities);
+        let mut session = sdp::offer(&part, &capabilities);
+        let lines = policy.lines(keys);
+        for media in &mut session.media {
+            policy.profile().clone_into(&mut media.proto);
+            media.attributes.extend(security::attributes(&lines));
+        }
         Local {
             part,
             capabilities,
             codecs,
             session,
+            lines,
         }
     }
 
     /// The answer to an offer: the codec that spares transcoding toward the other leg, else the offerer's
-    /// first that we have.
+    /// first that we have. A protected medium goes before a plain one.
     ///
     /// # Errors
     /// 488 when nothing is in common.
     pub(super) fn answer(
         remote: &Remote,
         place: Place,
-        ours: &[CodecId],
-        other: &Audio,
+        wish: Wish<'_>,
+        keys: &mut KeySource,
     ) -> Result<(Local, RtpParams), u16> {
-        let picked = pick_answer(&remote.codecs(), ours, other).ok_or(488u16)?;
+        let media = remote.session.media.iter().enumerate();
+        let mut ways: Vec<_> = media
+            .filter_map(|(index, m)| Some((index, m, wish.policy.judge(m)?)))
+            .collect();
+        ways.sort_by_key(|(_, _, way)| matches!(way, Way::Plain));
+        let picked = ways.into_iter().find_map(|(index, medium, way)| {
+            let codec = pick_answer(&codecs_of(medium), wish.codecs, wish.other)?;
+            Some((index, way, codec))
+        });
+        let (index, way, picked) = picked.ok_or(488u16)?;
         let mut order = vec![picked];
-        order.extend(ours.iter().filter(|c| **c != picked));
+        order.extend(wish.codecs.iter().filter(|c| **c != picked));
         let (capabilities, codecs) = capabilities(&order, place.dtmf);
         let part = place.part();
-        let answer = sdp::answer(&remote.session, &part, &capabilities, Prefer::Ours).map_err(|_| 488u16)?;
-        let params = params(&answer.agreed, &codecs).ok_or(488u16)?;
+        let answer = sdp::answer_at(&remote.session, index, &part, &capabilities, Prefer::Ours);
+        let mut answer = answer.map_err(|_| 488u16)?;
+        let mut params = params(&answer.agreed, &codecs).ok_or(488u16)?;
+        let mut lines = Vec::new();
+        if let Way::Sdes(line) = way {
+            let (ours, settled) = security::reply(line, wish.before, keys);
+            lines.push(ours);
+            params.srtp = Some(settled);
+        }
+        if let Some(media) = answer.session.media.get_mut(index) {
+            media.attributes.extend(security::attributes(&lines));
+        }
         Ok((
             Local {
                 part,
                 capabilities,
                 codecs,
                 session: answer.session,
+                lines,
             },
             params,
         ))
@@ -118,11 +147,14 @@ impl Local {
     /// What the peer's answer to this offer settles.
     ///
     /// # Errors
-    /// 488 when it refuses or names nothing that was offered.
-    pub(super) fn accept(&self, remote: &Remote) -> Result<RtpParams, u16> {
+    /// 488 when it refuses, names nothing that was offered, or leaves out protection that the policy requires.
+    pub(super) fn accept(&self, remote: &Remote, policy: Policy<'_>) -> Result<RtpParams, u16> {
         let agreed = sdp::accept(&self.session, &remote.session, &self.part, &self.capabilities)
             .map_err(|_| 488u16)?;
-        params(&agreed, &self.codecs).ok_or(488)
+        let mut params = params(&agreed, &self.codecs).ok_or(488u16)?;
+        let medium = remote.session.media.get(agreed.index).ok_or(488u16)?;
+        params.srtp = policy.settle(&self.lines, medium)?;
+        Ok(params)
     }
 
     /// The description that comes after this one in the same dialog: its version counts on when it differs.
@@ -151,6 +183,27 @@ impl Local {
     pub(super) fn to_body(&self) -> Body {
         Body::sdp(self.session.to_bytes())
     }
+}
+
+/// What decides an answer beside the offer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wish<'a> {
+    /// Our codecs, best first.
+    pub(super) codecs: &'a [CodecId],
+    /// What the other leg sends and takes.
+    pub(super) other: &'a Audio,
+    /// How media may be protected.
+    pub(super) policy: Policy<'a>,
+    /// The keys in use.
+    pub(super) before: Option<&'a SrtpKeys>,
+}
+
+/// The codecs that a medium names, of those we have, in its order.
+fn codecs_of(media: &Media) -> Vec<CodecId> {
+    let formats = media.formats.iter();
+    formats
+        .filter_map(|f| codecs::by_rtp(&f.name, f.clock, f.channels))
+        .collect()
 }
 
 impl Place {
@@ -224,13 +277,35 @@ fn params(agreed: &Agreed, behind: &[Option<CodecId>]) -> Option<RtpParams> {
         sending: agreed.direction.sends() && remote.is_some(),
         receiving: agreed.direction.receives(),
         ptime_ms: agreed.ptime,
+        srtp: None,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Srtp;
     use CodecId::{Pcma, Pcmu, SpeexWb};
+    use media::Suite;
+
+    const POLICY: Policy<'static> = Policy {
+        srtp: Srtp::Accept,
+        suites: &Suite::ALL,
+    };
+
+    fn keys() -> KeySource {
+        KeySource::new(&[3; 32])
+    }
+
+    fn answer(remote: &Remote, codecs: &[CodecId], other: &Audio) -> Result<(Local, RtpParams), u16> {
+        let wish = Wish {
+            codecs,
+            other,
+            policy: POLICY,
+            before: None,
+        };
+        Local::answer(remote, place(), wish, &mut keys())
+    }
 
     fn place() -> Place {
         Place {
@@ -251,11 +326,11 @@ mod tests {
 
     #[test]
     fn an_offer_and_its_answer_settle_the_codec() {
-        let local = Local::offer(place(), &[SpeexWb, Pcmu]);
+        let local = Local::offer(place(), &[SpeexWb, Pcmu], POLICY, &mut keys());
         let text = String::from_utf8(local.session.to_bytes()).unwrap();
         assert!(text.contains("m=audio 20000 RTP/AVP 96 0 101"), "{text}");
         let params = local
-            .accept(&remote("0 101", "a=rtpmap:101 telephone-event/8000\r\n"))
+            .accept(&remote("0 101", "a=rtpmap:101 telephone-event/8000\r\n"), POLICY)
             .unwrap();
         assert_eq!(params.send, (0, Pcmu));
         assert_eq!(params.dtmf, Some((101, 8_000)));
@@ -271,28 +346,22 @@ mod tests {
             takes: vec![],
             sends: Some(SpeexWb),
         };
-        let (local, params) = Local::answer(&offer, place(), &[SpeexWb, Pcmu, Pcma], &flash).unwrap();
+        let (local, params) = answer(&offer, &[SpeexWb, Pcmu, Pcma], &flash).unwrap();
         assert_eq!(params.send, (120, SpeexWb));
         let text = String::from_utf8(local.session.to_bytes()).unwrap();
         assert!(text.contains("m=audio 20000 RTP/AVP 120"), "{text}");
-        let (_, params) = Local::answer(&offer, place(), &[SpeexWb, Pcmu, Pcma], &Audio::default()).unwrap();
+        let (_, params) = answer(&offer, &[SpeexWb, Pcmu, Pcma], &Audio::default()).unwrap();
         assert_eq!(params.send, (8, Pcma));
         assert_eq!(
-            Local::answer(&remote("18", ""), place(), &[Pcmu], &Audio::default()).unwrap_err(),
+            answer(&remote("18", ""), &[Pcmu], &Audio::default()).unwrap_err(),
             488
         );
     }
 
     #[test]
     fn hold_stops_our_sending_and_a_new_version_says_so() {
-        let (first, _) = Local::answer(&remote("0", ""), place(), &[Pcmu], &Audio::default()).unwrap();
-        let (held, params) = Local::answer(
-            &remote("0", "a=sendonly\r\n"),
-            place(),
-            &[Pcmu],
-            &Audio::default(),
-        )
-        .unwrap();
+        let (first, _) = answer(&remote("0", ""), &[Pcmu], &Audio::default()).unwrap();
+        let (held, params) = answer(&remote("0", "a=sendonly\r\n"), &[Pcmu], &Audio::default()).unwrap();
         assert!(!params.sending && params.receiving);
         let next = first.followed_by(held);
         assert_eq!(next.session.origin.version, first.session.origin.version + 1);
@@ -301,14 +370,39 @@ mod tests {
                 .unwrap()
                 .contains("a=recvonly")
         );
-        let (_, params) = Local::answer(
-            &remote("0", "c=IN IP4 0.0.0.0\r\n"),
-            place(),
-            &[Pcmu],
-            &Audio::default(),
-        )
-        .unwrap();
+        let (_, params) = answer(&remote("0", "c=IN IP4 0.0.0.0\r\n"), &[Pcmu], &Audio::default()).unwrap();
         assert!(!params.sending);
+    }
+
+    #[test]
+    fn keys_are_offered_answered_and_settled() {
+        let key = "inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz";
+        let line = format!("a=crypto:7 AES_CM_128_HMAC_SHA1_80 {key}\r\n");
+        let (local, params) = answer(&remote("0", &line), &[Pcmu], &Audio::default()).unwrap();
+        let text = String::from_utf8(local.session.to_bytes()).unwrap();
+        assert!(
+            text.contains("a=crypto:7 AES_CM_128_HMAC_SHA1_80 inline:"),
+            "{text}"
+        );
+        assert!(!text.contains(key), "{text}");
+        assert_eq!(params.srtp.unwrap().send.suite(), Suite::AesCm128HmacSha1_80);
+        // Of a protected and a plain line the first is taken.
+        let two = format!("m=audio 4002 RTP/SAVP 0\r\n{line}");
+        let (local, params) = answer(&remote("0", &two), &[Pcmu], &Audio::default()).unwrap();
+        assert_eq!(params.remote.port(), 4_002);
+        let ports: Vec<u16> = local.session.media.iter().map(|m| m.port).collect();
+        assert_eq!(ports, [0, 20_000]);
+        let require = Policy {
+            srtp: Srtp::Require,
+            ..POLICY
+        };
+        let offer = Local::offer(place(), &[Pcmu], require, &mut keys());
+        let text = String::from_utf8(offer.session.to_bytes()).unwrap();
+        assert!(
+            text.contains("RTP/SAVP 0 101") && text.matches("a=crypto:").count() == 3,
+            "{text}"
+        );
+        assert_eq!(offer.accept(&remote("0", ""), require), Err(488));
     }
 
     #[test]

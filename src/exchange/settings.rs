@@ -6,11 +6,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use call::{Limits, RoomRules, Route, RouteTo, Routes};
-use media::{PipeOptions, RoomOptions};
+use media::{PipeOptions, RoomOptions, Suite};
 use sip::auth::{Algorithm, Credentials};
 use sip::{EndpointConfig, Host, Listener, OpenRegistration, Transport, Uri};
 
-use super::{AccountSettings, Admits, Conference, ConfiguredRoom, Prompts, Settings, Trunk};
+use super::{AccountSettings, Admits, Conference, ConfiguredRoom, Prompts, Protection, Settings, Trunk};
 use crate::config::{self, Access, Config};
 use crate::daemon::{Listening, StartError};
 use crate::recorder::Recorder;
@@ -51,6 +51,7 @@ pub fn exchange(config: &Config, listening: &Listening, shards: usize) -> Result
         rtp_addresses,
         codecs: config.media.codecs.clone(),
         ptime_ms: u32::try_from(config.media.ptime.as_millis()).unwrap_or(20),
+        protection: protection(config),
         dtmf: config.media.telephone_event,
         ring_timeout: config.sip.ring_timeout,
         limits: Limits {
@@ -92,6 +93,22 @@ pub fn exchange(config: &Config, listening: &Listening, shards: usize) -> Result
         conference: conference(config)?,
         shards: u16::try_from(shards).unwrap_or(1),
     })
+}
+
+fn protection(config: &Config) -> Protection {
+    let users = config.user.iter().filter_map(|u| Some((u.name.clone(), u.srtp?)));
+    let trunks = config.sip.trunk.iter();
+    Protection {
+        default: config.media.srtp,
+        users: users.collect(),
+        trunks: trunks.filter_map(|t| Some((t.name.clone(), t.srtp?))).collect(),
+        suites: config
+            .media
+            .srtp_suites
+            .iter()
+            .filter_map(|s| Suite::by_name(s.as_str()))
+            .collect(),
+    }
 }
 
 fn conference(config: &Config) -> Result<Conference, StartError> {

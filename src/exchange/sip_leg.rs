@@ -18,6 +18,7 @@ use super::line_leg::Party;
 use super::messages::Text;
 use super::negotiation::{Local, Remote};
 use super::{Exchange, Kind, Leg};
+use crate::config::Srtp;
 use crate::shard::{Command, RtpParams};
 
 /// The signalling half of a SIP party.
@@ -39,6 +40,8 @@ pub(super) struct SipLeg {
     pub(super) offered: bool,
     /// The codecs in the order to offer or to prefer.
     order: Vec<CodecId>,
+    /// How its media may be protected.
+    pub(super) srtp: Srtp,
     /// What is settled.
     pub(super) params: Option<RtpParams>,
     /// Who it is.
@@ -77,7 +80,7 @@ enum Waiting {
 }
 
 impl SipLeg {
-    fn new(handle: Option<CallHandle>, seen_as: IpAddr, order: Vec<CodecId>) -> SipLeg {
+    fn new(handle: Option<CallHandle>, seen_as: IpAddr, order: Vec<CodecId>, srtp: Srtp) -> SipLeg {
         SipLeg {
             handle,
             waiting: VecDeque::new(),
@@ -87,6 +90,7 @@ impl SipLeg {
             remote: None,
             offered: handle.is_some(),
             order,
+            srtp,
             params: None,
             peer: None,
             user: None,
@@ -259,7 +263,12 @@ impl Exchange {
             let _gone = self.sip.challenge(now, handle);
             return;
         }
-        let usable = |remote: &Remote| remote.codecs().iter().any(|c| self.settings.codecs.contains(c));
+        let srtp = self.srtp_from(source.remote.ip(), user.as_deref());
+        let policy = self.settings.protection.policy(srtp);
+        let usable = |remote: &Remote| {
+            let codecs = remote.codecs();
+            codecs.iter().any(|c| self.settings.codecs.contains(c)) && remote.fits(policy)
+        };
         let remote = match offer.map(|body| Remote::read(&body)) {
             None => None,
             Some(Ok(remote)) if usable(&remote) => Some(remote),
@@ -272,7 +281,7 @@ impl Exchange {
         let bind = self.rtp_address(source.remote.ip());
         let seen_as = self.seen_as(bind, source.remote.ip());
         let leg = self.new_leg();
-        let mut sip = SipLeg::new(Some(handle), seen_as, self.settings.codecs.clone());
+        let mut sip = SipLeg::new(Some(handle), seen_as, self.settings.codecs.clone(), srtp);
         sip.remote = remote;
         sip.user.clone_from(&user);
         let name = NameAddr {
@@ -393,7 +402,8 @@ impl Exchange {
                 invite.route = binding.path;
             }
         }
-        let mut sip = SipLeg::new(None, seen_as, order);
+        let srtp = self.srtp_for(kept.trunk.as_deref(), kept.user.as_deref());
+        let mut sip = SipLeg::new(None, seen_as, order, srtp);
         sip.waiting.push_back(Waiting::Invite(Box::new(invite)));
         let peer = kept.user.as_ref().map(|user| self.named(user));
         sip.peer = peer.or_else(|| Some(NameAddr::new(kept.target.clone())));
@@ -431,8 +441,10 @@ impl Exchange {
 
     fn send_invite(&mut self, now: Time, leg: LegId, mut invite: Invite) {
         let Some(place) = self.place(leg) else { return };
+        let (settings, mut keys) = (self.settings.clone(), self.keys.fork());
         let Some(sip) = self.sip_leg(leg) else { return };
-        let local = Local::offer(place, &sip.order);
+        let policy = settings.protection.policy(sip.srtp);
+        let local = Local::offer(place, &sip.order, policy, &mut keys);
         invite.body = Some(local.to_body());
         sip.local = Some(local);
         match self.sip.invite(now, invite) {

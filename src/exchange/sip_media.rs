@@ -7,19 +7,21 @@ use call::{LegEvent, Outcome, order_offer};
 use sip::sdp::Direction;
 use sip::{Body, CallHandle};
 
-use super::negotiation::{Local, Place, Remote};
+use super::negotiation::{Local, Place, Remote, Wish};
 use super::{Exchange, Kind};
 use crate::shard::{Command, RtpParams};
 
 impl Exchange {
     /// Takes in the peer's answer to our offer.
     pub(super) fn take_answer(&mut self, leg: LegId, body: &Body) -> Result<(), u16> {
+        let settings = self.settings.clone();
         let Some(sip) = self.sip_leg(leg) else {
             return Err(488);
         };
         let Some(local) = &sip.local else { return Err(488) };
         let remote = Remote::read(body)?;
-        let params = local.accept(&remote)?;
+        let policy = settings.protection.policy(sip.srtp);
+        let params = local.accept(&remote, policy)?;
         sip.remote = Some(remote);
         sip.params = Some(params.clone());
         self.set_params(leg, params);
@@ -61,19 +63,30 @@ impl Exchange {
         let Some(place) = self.place(leg) else {
             return Err(500);
         };
+        let (settings, mut keys) = (self.settings.clone(), self.keys.fork());
         let Some(sip) = self.sip_leg(leg) else {
             return Err(500);
         };
+        let policy = settings.protection.policy(sip.srtp);
         // What was said early stands: an answer may not change between 183 and 200 (RFC 3261 §13.2.1).
         if let Some(local) = &sip.local {
             return Ok(local.to_body());
         }
         let (local, params) = match &sip.remote {
             Some(remote) => {
-                let (local, params) = Local::answer(remote, place, &codecs, &other)?;
+                let wish = Wish {
+                    codecs: &codecs,
+                    other: &other,
+                    policy,
+                    before: None,
+                };
+                let (local, params) = Local::answer(remote, place, wish, &mut keys)?;
                 (local, Some(params))
             }
-            None => (Local::offer(place, &order_offer(&codecs, &other)), None),
+            None => {
+                let order = order_offer(&codecs, &other);
+                (Local::offer(place, &order, policy, &mut keys), None)
+            }
         };
         let body = local.to_body();
         sip.local = Some(local);
@@ -110,7 +123,7 @@ impl Exchange {
         let Some(leg) = self.by_handle.get(&call).copied() else {
             return;
         };
-        let codecs = self.settings.codecs.clone();
+        let (settings, mut keys) = (self.settings.clone(), self.keys.fork());
         let place = self.place(leg);
         let Some(sip) = self.sip_leg(leg) else { return };
         let (Some(place), Some(local)) = (place, &sip.local) else {
@@ -126,7 +139,13 @@ impl Exchange {
         // The codec in use is kept when it is offered again.
         let current = sip.audio();
         let read = Remote::read(&body).and_then(|remote| {
-            let (next, params) = Local::answer(&remote, place, &codecs, &current)?;
+            let wish = Wish {
+                codecs: &settings.codecs,
+                other: &current,
+                policy: settings.protection.policy(sip.srtp),
+                before: sip.params.as_ref().and_then(|p| p.srtp.as_ref()),
+            };
+            let (next, params) = Local::answer(&remote, place, wish, &mut keys)?;
             Ok((remote, local.followed_by(next), params))
         });
         match read {

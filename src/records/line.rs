@@ -78,6 +78,9 @@ fn medium(near: bool, s: &LegStats) -> Value {
         "jitter_ms": digits(s.jitter_ms, 10.0),
         "rtt_ms": digits(s.rtt_ms, 10.0),
         "left_out_ms": s.shortened_ms,
+        "srtp": s.suite.map(media::Suite::name),
+        "forged": s.forged,
+        "replayed": s.replayed,
         "mos": mos(s).map(|m| digits(m, 100.0)),
     })
 }

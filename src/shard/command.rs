@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use base::{CallId, EndReason, LegId, SessionId, ShardId};
 use call::{Intent, StreamEvent};
 use codecs::CodecId;
-use media::MediaTime;
+use media::{MediaTime, SrtpKeys, Suite};
 
 use super::room::{RoomCommand, RoomEvent};
 
@@ -30,6 +30,8 @@ pub struct RtpParams {
     pub receiving: bool,
     /// Audio in each packet we send, ms: 10 to 60.
     pub ptime_ms: u32,
+    /// The keys of SRTP; with them nothing goes out in clear, and what was not made with them is dropped.
+    pub srtp: Option<SrtpKeys>,
 }
 
 /// What the exchange asks of a shard.
@@ -255,6 +257,12 @@ pub struct LegStats {
     pub depth_ms: f32,
     /// Audio toward the peer that was left out or compressed to be in time, ms.
     pub shortened_ms: u64,
+    /// How what is sent is protected; `None` for plain RTP, and for a client.
+    pub suite: Option<Suite>,
+    /// Packets dropped because they were not made with the key.
+    pub forged: u64,
+    /// Packets dropped because they had come before.
+    pub replayed: u64,
 }
 
 /// One encoded frame on its way from a source to its stand-in on another shard.

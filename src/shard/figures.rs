@@ -111,6 +111,26 @@ pub struct Figures {
     pub rtmfp: rtmfp::EndpointStats,
     /// How long missing packets are waited for.
     pub waits: Waits,
+    /// SRTP.
+    pub srtp: Srtp,
+}
+
+/// SRTP of a shard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Srtp {
+    /// RTP legs that are protected now.
+    pub legs: usize,
+    /// Packets dropped since the start because they were not made with the key.
+    pub forged: u64,
+    /// Packets dropped since the start because they had come before.
+    pub replayed: u64,
+}
+
+impl Srtp {
+    fn add(&mut self, stats: &LegStats) {
+        self.forged += stats.forged;
+        self.replayed += stats.replayed;
+    }
 }
 
 /// How long the jitter buffers of a shard wait for missing packets now.
@@ -129,6 +149,7 @@ pub struct Waits {
 pub(super) struct Watch {
     /// Of legs that are gone.
     closed: Vec<Traffic>,
+    srtp: Srtp,
     pub(super) lateness: Lateness,
     meters: IdMap<LegId, Meter>,
 }
@@ -145,6 +166,7 @@ impl Watch {
     /// A leg is gone: its frames stay in the sums.
     pub(super) fn closed(&mut self, leg: LegId, stats: &LegStats) {
         add(&mut self.closed, stats);
+        self.srtp.add(stats);
         self.meters.remove(&leg);
     }
 
@@ -230,9 +252,12 @@ impl Shard {
         let mut traffic = self.watch.closed.clone();
         let mut shown = Vec::new();
         let mut waits = Waits::default();
+        let mut srtp = self.watch.srtp;
         for (leg, entry) in &self.legs {
             let Some(stats) = entry.stats() else { continue };
             add(&mut traffic, &stats);
+            srtp.add(&stats);
+            srtp.legs += usize::from(stats.suite.is_some());
             if stats.side == Side::Rtp {
                 waits.legs += 1;
                 waits.sum_ms += stats.wait_ms;
@@ -265,6 +290,7 @@ impl Shard {
             lateness,
             rtmfp: self.rtmfp_stats(),
             waits,
+            srtp,
         }
     }
 }

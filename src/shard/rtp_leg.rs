@@ -16,7 +16,9 @@ use super::flv_audio;
 use super::inband::InBand;
 use super::outbox::Outbox;
 use super::settings::Settings;
+use secure::Secure;
 
+mod secure;
 mod send;
 
 /// Largest packet we send: a header and 60 ms of linear audio at 16 kHz, with room to spare.
@@ -65,6 +67,8 @@ pub(super) struct RtpLeg {
     foreign: u64,
     /// What came last.
     codec_in: Option<CodecId>,
+    /// SRTP, once keys are agreed on.
+    secure: Option<Box<Secure>>,
     /// For a peer that only sounds its digits.
     in_band: Option<InBand>,
     /// The digit that began to sound last.
@@ -118,6 +122,7 @@ impl RtpLeg {
             sent: 0,
             foreign: 0,
             codec_in: None,
+            secure: None,
             in_band: None,
             sounded: None,
             settings,
@@ -127,6 +132,11 @@ impl RtpLeg {
 
     /// How to send and receive, as negotiated.
     pub(super) fn set_params(&mut self, now: Time, params: RtpParams) {
+        if let Err(error) = self.set_keys(params.srtp.as_ref()) {
+            tracing::error!(leg = %self.leg, %error, "a call has no media: its keys cannot be used");
+            self.params = None;
+            return;
+        }
         self.latch.signal(Some(params.remote));
         let clock = codecs::codec(params.send.1).rtp_clock;
         if clock != self.clock || self.params.is_none() {
@@ -177,6 +187,18 @@ impl RtpLeg {
             self.handle_rtcp(now, from, packet);
             return;
         }
+        let Some(mut secure) = self.secure.take() else {
+            return self.take_rtp(now, from, packet, false);
+        };
+        // What was made without the key does not get as far as the latch.
+        if let Some(clear) = secure.open_rtp(packet) {
+            self.take_rtp(now, from, clear, true);
+        }
+        self.secure = Some(secure);
+    }
+
+    /// RTP in clear; `authentic` when it could only come from the peer.
+    fn take_rtp(&mut self, now: Time, from: SocketAddr, packet: &[u8], authentic: bool) {
         let Some(params) = &self.params else { return };
         let Ok(rtp) = RtpPacket::parse(packet) else {
             self.foreign += 1;
@@ -195,7 +217,7 @@ impl RtpLeg {
             self.foreign += 1;
             return;
         }
-        let expected = self.latch.expects(from);
+        let expected = authentic || self.latch.expects(from);
         let restarted = match self.receiver.accept(now, rtp.ssrc, rtp.seq, expected) {
             Verdict::Probation => return,
             Verdict::Accepted => false,
@@ -242,6 +264,13 @@ impl RtpLeg {
         if self.latch.remote().is_none_or(|r| r.ip() != from.ip()) {
             return;
         }
+        let packet = match &mut self.secure {
+            None => packet,
+            Some(secure) => match secure.open_rtcp(packet) {
+                Some(clear) => clear,
+                None => return,
+            },
+        };
         match self.rtcp.handle_input(now, self.sender.ssrc(), packet) {
             Ok(RtcpEvent::Bye) => self.receiver.forget(),
             Ok(RtcpEvent::Collision) => self.sender.change_ssrc(&mut self.rng),
@@ -543,6 +572,7 @@ impl RtpLeg {
     /// The figures so far.
     pub(super) fn stats(&self) -> LegStats {
         let (rtcp, jitter) = (self.rtcp.stats(), self.jitter.stats());
+        let refused = self.secure.as_ref().map(|s| s.stats()).unwrap_or_default();
         LegStats {
             side: Side::Rtp,
             codec_in: self.codec_in,
@@ -561,6 +591,9 @@ impl RtpLeg {
                 Feed::Silent | Feed::Straight { .. } | Feed::Ready => 0.0,
             },
             shortened_ms: self.shortened_ms(),
+            suite: self.secure.as_ref().map(|s| s.suite()),
+            forged: refused.forged,
+            replayed: refused.replayed,
         }
     }
 }

@@ -64,6 +64,7 @@ impl Peer {
 fn params(n: u64, pt: u8, codec: CodecId) -> RtpParams {
     let remote = SocketAddr::from(([192, 0, 2, n as u8], 4_000));
     RtpParams {
+        srtp: None,
         remote,
         rtcp: None,
         send: (pt, codec),

@@ -106,6 +106,7 @@ impl Gateway {
                 endpoint,
                 Box::new(|_| ADDRESS),
                 rng.fork(),
+                &random.array(),
                 now,
             ),
             shards: (0..shards)
@@ -268,6 +269,18 @@ impl Gateway {
     pub fn hang_up_all(&mut self, now: Time, tcps: &mut [Tcp]) {
         self.exchange.hang_up_all(now);
         self.settle(now, tcps);
+    }
+
+    /// SRTP of all shards.
+    pub fn srtp(&mut self, now: Time) -> shard::Srtp {
+        let mut sum = shard::Srtp::default();
+        for shard in &mut self.shards {
+            let of = shard.figures(now, &shard::Look::Sums).srtp;
+            sum.legs += of.legs;
+            sum.forged += of.forged;
+            sum.replayed += of.replayed;
+        }
+        sum
     }
 
     pub fn population(&self) -> Population {

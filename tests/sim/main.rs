@@ -18,6 +18,7 @@ mod line;
 mod lines;
 mod phone;
 mod scenarios;
+mod secure;
 mod tcp;
 mod voice;
 mod world;

@@ -16,6 +16,7 @@ use sip::{
 
 use crate::ear::Ear;
 use crate::gateway::{ADDRESS, DOMAIN, Datagram, locate};
+use crate::secure::Secure;
 use crate::voice::Voice;
 
 /// What a phone does when it is called.
@@ -122,6 +123,10 @@ pub struct Phone {
     sounds: Option<(codecs::tone::Tone, u32)>,
     /// The header fields of the last INVITE that came.
     pub last_headers: Vec<(String, String)>,
+    /// The last RTP packet it sent, as it went out.
+    pub last_sent: Option<Vec<u8>>,
+    /// SRTP, if it has such.
+    pub secure: Option<Secure>,
     rng: Rng,
     pub outgoing: VecDeque<Datagram>,
 }
@@ -163,6 +168,8 @@ impl Phone {
             digits: media::DtmfReceiver::new(),
             sounds: None,
             last_headers: Vec::new(),
+            last_sent: None,
+            secure: None,
             rng,
             outgoing: VecDeque::new(),
         }
@@ -282,7 +289,10 @@ impl Phone {
         let replaces = self.replaces.take().map(|r| ("Replaces".to_owned(), r));
         invite.headers.extend(replaces);
         let local = self.local();
-        let offer = (!self.offers_late).then(|| sdp::offer(&local, &self.capabilities()));
+        if let Some(secure) = &mut self.secure {
+            secure.reset();
+        }
+        let offer = (!self.offers_late).then(|| self.offer(&local));
         invite.body = offer.as_ref().map(|o| Body::sdp(o.to_bytes()));
         let handle = self.endpoint.invite(now, invite).unwrap();
         let mut call = self.new_call(handle, local, false);
@@ -312,8 +322,23 @@ impl Phone {
         }
     }
 
-    pub fn answer(&mut self, now: Time) {
+    fn offer(&mut self, local: &sdp::Local) -> sdp::Session {
+        let mut offer = sdp::offer(local, &self.capabilities());
+        if let Some(secure) = &mut self.secure {
+            secure.offer(&mut offer);
+        }
+        offer
+    }
+
+    fn answer_to(&mut self, offer: &sdp::Session, local: &sdp::Local) -> Option<sdp::Answer> {
         let capabilities = self.capabilities();
+        match &mut self.secure {
+            Some(secure) => secure.answer(offer, local, &capabilities),
+            None => sdp::answer(offer, local, &capabilities, Prefer::Theirs).ok(),
+        }
+    }
+
+    pub fn answer(&mut self, now: Time) {
         let Some(call) = &mut self.call else { return };
         call.answer_at = None;
         call.up = true;
@@ -321,13 +346,15 @@ impl Phone {
             Some(described) => described.clone(),
             // Called without an offer: ours goes into the answer.
             None => {
-                let offer = sdp::offer(&call.local, &capabilities);
+                let local = call.local.clone();
+                let offer = self.offer(&local);
+                let Some(call) = &mut self.call else { return };
                 call.offered = Some(offer.clone());
                 call.described = Some(offer.clone());
                 offer
             }
         };
-        let handle = call.handle;
+        let handle = self.call.as_ref().unwrap().handle;
         let _ = self
             .endpoint
             .answer(now, handle, Some(Body::sdp(body.to_bytes())));
@@ -336,11 +363,11 @@ impl Phone {
 
     /// Offers the session anew with another direction: `SendOnly` holds, `SendRecv` resumes.
     pub fn reoffer(&mut self, now: Time, direction: Direction) {
-        let capabilities = self.capabilities();
-        let Some(call) = &mut self.call else { return };
+        let Some(call) = &self.call else { return };
         let mut local = call.local.clone();
         local.direction = direction;
-        let mut offer = sdp::offer(&local, &capabilities);
+        let mut offer = self.offer(&local);
+        let Some(call) = &mut self.call else { return };
         if let Some(before) = &call.described {
             offer = offer.follow(before);
         }
@@ -413,6 +440,12 @@ impl Phone {
         self.pump(now);
     }
 
+    /// Where it sends RTP.
+    pub fn sends_to(&self) -> Option<SocketAddr> {
+        let agreed = self.call.as_ref()?.agreed.as_ref()?;
+        Some(SocketAddr::new(agreed.remote.as_ref()?.ip()?, agreed.remote_port))
+    }
+
     /// The codec it sends.
     pub fn codec(&self) -> Option<CodecId> {
         let agreed = self.call.as_ref()?.agreed.as_ref()?;
@@ -441,6 +474,14 @@ impl Phone {
     fn hear(&mut self, now: Time, bytes: &[u8]) {
         let Some(call) = &mut self.call else { return };
         let Some(agreed) = &call.agreed else { return };
+        let mut clear = Vec::new();
+        let bytes = match self.secure.as_mut().and_then(|s| s.session.as_mut()) {
+            Some(session) => match session.open_rtp(bytes, &mut clear) {
+                Ok(()) => &clear,
+                Err(_) => return,
+            },
+            None => bytes,
+        };
         let packet = RtpPacket::parse(bytes).unwrap();
         if agreed.receive_event_pt == Some(packet.payload_type) {
             let digit = self.digits.handle_input(now, packet.timestamp, packet.payload);
@@ -514,7 +555,14 @@ impl Phone {
             )
             .unwrap();
         call.sender.advance(agreed.format.clock / 50);
+        if let Some(session) = self.secure.as_mut().and_then(|s| s.session.as_mut()) {
+            let len = packet.len();
+            packet.resize(len + media::SRTP_OVERHEAD, 0);
+            let sealed = session.protect_rtp(&mut packet, len).unwrap();
+            packet.truncate(sealed);
+        }
         self.sent_packets += 1;
+        self.last_sent = Some(packet.clone());
         self.outgoing.push_back(Datagram {
             from: self.rtp,
             to,
@@ -695,12 +743,15 @@ impl Phone {
         let mut call = self.new_call(handle, local, true);
         if let Some(body) = offer {
             let offer = sdp::Session::parse(&body.data).unwrap();
-            match sdp::answer(&offer, &call.local, &self.capabilities(), Prefer::Theirs) {
-                Ok(answer) => {
+            if let Some(secure) = &mut self.secure {
+                secure.reset();
+            }
+            match self.answer_to(&offer, &call.local) {
+                Some(answer) => {
                     call.described = Some(answer.session);
                     call.agreed = Some(answer.agreed);
                 }
-                Err(_) => {
+                None => {
                     self.endpoint.refuse(now, handle, 488, None, Vec::new()).unwrap();
                     return;
                 }
@@ -726,7 +777,6 @@ impl Phone {
     }
 
     fn answered(&mut self, now: Time, handle: CallHandle, body: Option<Body>) {
-        let capabilities = self.capabilities();
         let Some(call) = &mut self.call else { return };
         call.up = true;
         if call.offered.is_some() {
@@ -737,7 +787,9 @@ impl Phone {
         }
         // We offered nothing: this is the offer.
         let offer = sdp::Session::parse(&body.unwrap().data).unwrap();
-        let answer = sdp::answer(&offer, &call.local, &capabilities, Prefer::Theirs).unwrap();
+        let local = call.local.clone();
+        let answer = self.answer_to(&offer, &local).unwrap();
+        let Some(call) = &mut self.call else { return };
         let body = Body::sdp(answer.session.to_bytes());
         call.described = Some(answer.session);
         call.agreed = Some(answer.agreed);
@@ -750,10 +802,12 @@ impl Phone {
         let Some(offer) = &call.offered else { return };
         let answer = sdp::Session::parse(&body.data).unwrap();
         call.agreed = Some(sdp::accept(offer, &answer, &call.local, &capabilities).unwrap());
+        if let Some(secure) = &mut self.secure {
+            secure.accept(&answer);
+        }
     }
 
     fn reoffered(&mut self, now: Time, handle: CallHandle, body: Option<Body>) {
-        let capabilities = self.capabilities();
         let Some(call) = &mut self.call else { return };
         let Some(body) = body else {
             let body = call.described.as_ref().map(|d| Body::sdp(d.to_bytes()));
@@ -761,7 +815,9 @@ impl Phone {
             return;
         };
         let offer = sdp::Session::parse(&body.data).unwrap();
-        let answer = sdp::answer(&offer, &call.local, &capabilities, Prefer::Theirs).unwrap();
+        let local = call.local.clone();
+        let answer = self.answer_to(&offer, &local).unwrap();
+        let Some(call) = &mut self.call else { return };
         let direction = answer.agreed.direction;
         let session = match &call.described {
             Some(before) => answer.session.follow(before),

@@ -99,6 +99,7 @@ impl Builder {
         self.config.user = names
             .iter()
             .map(|name| User {
+                srtp: None,
                 name: (*name).to_owned(),
                 password: Secret::new(format!("{name}-secret")),
             })
@@ -496,6 +497,11 @@ impl World {
     #[track_caller]
     pub fn delay(&self, speaker: Who, listener: Who, from: Time) -> f64 {
         median(&self.marks(speaker, listener, from))
+    }
+
+    /// A datagram comes to the gateway from nowhere in particular.
+    pub fn inject(&mut self, datagram: &Datagram) {
+        self.gateway.datagram(self.now, datagram, &mut self.tcps);
     }
 
     /// Lets time pass.

@@ -111,6 +111,7 @@ const callColumns = [
   { head: "Caller", text: (c) => c.caller },
   { head: "Dialled", text: (c) => c.dialled },
   { head: "Codecs", text: (c) => c.codecs },
+  { head: "SRTP", text: (c) => c.srtp || "" },
   { head: "Loss", n: true, text: (c) => percent(c.loss_percent), mood: (c) => lossMood(c.loss_percent) },
   { head: "Jitter", n: true, text: (c) => ms(c.jitter_ms) },
   { head: "Round trip", n: true, text: (c) => (c.rtt_ms ? ms(c.rtt_ms) : "") },
@@ -213,7 +214,7 @@ async function drawCall() {
     $("legs").replaceChildren();
     return;
   }
-  pairs($("call-facts"), [["State", call.state], ["Time", clock(call.seconds)], ["Dialled", call.dialled], ["Codecs", call.codecs],
+  pairs($("call-facts"), [["State", call.state], ["Time", clock(call.seconds)], ["Dialled", call.dialled], ["Codecs", call.codecs], ["SRTP", call.srtp || "-"],
     ["Delay added", ms(call.delay_ms)], ["Loss", percent(call.loss_percent), lossMood(call.loss_percent)]], true);
   if ($("legs").children.length !== call.legs.length) {
     $("legs").replaceChildren(...call.legs.map(() => make("div", { class: "leg" }, make("h3"), make("div", { class: "meter", role: "meter",

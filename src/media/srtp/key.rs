@@ -134,6 +134,13 @@ impl KeySource {
         }
     }
 
+    /// A further source that shares nothing with this one.
+    pub fn fork(&mut self) -> KeySource {
+        let mut seed = [0; 32];
+        self.fill(&mut seed);
+        KeySource::new(&seed)
+    }
+
     /// Fills with bytes nobody can guess.
     pub fn fill(&mut self, out: &mut [u8]) {
         for chunk in out.chunks_mut(32) {

@@ -22,6 +22,10 @@ pub(super) const RTCP_CLEAR: usize = 8;
 const GCM_TAG: usize = 16;
 
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a call has four, and each packet goes through one"
+)]
 pub(super) enum Transform {
     /// Counter mode and a hash.
     Cm {

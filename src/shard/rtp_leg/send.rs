@@ -6,6 +6,7 @@ use base::Time;
 use media::{DtmfSlot, EventPacket, RTP_HEADER};
 
 use super::RtpLeg;
+use super::secure::{room, seal_rtcp, seal_rtp};
 use crate::shard::outbox::Outbox;
 
 /// Room for a compound RTCP packet.
@@ -62,16 +63,7 @@ impl RtpLeg {
     fn send_packet(&mut self, now: Time, pt: u8, timestamp: u32, payload: &[u8], outbox: &mut Outbox) {
         let Some(to) = self.latch.remote() else { return };
         let marker = std::mem::replace(&mut self.marker, false);
-        let sender = &mut self.sender;
-        let size = RTP_HEADER + payload.len();
-        outbox.rtp(self.leg, to, size, |out| {
-            if let Some(body) = out.get_mut(RTP_HEADER..) {
-                body.copy_from_slice(payload);
-            }
-            sender
-                .write_header(pt, marker, timestamp, out)
-                .map_or(0, |()| size)
-        });
+        self.send_rtp(to, (pt, marker, timestamp), payload, outbox);
         self.note_sent(now);
     }
 
@@ -80,17 +72,28 @@ impl RtpLeg {
             return;
         };
         let Some(to) = self.latch.remote() else { return };
-        let sender = &mut self.sender;
-        let size = RTP_HEADER + event.payload.len();
-        outbox.rtp(self.leg, to, size, |out| {
-            if let Some(body) = out.get_mut(RTP_HEADER..) {
-                body.copy_from_slice(&event.payload);
-            }
-            sender
-                .write_header(pt, event.marker, event.timestamp, out)
-                .map_or(0, |()| size)
-        });
+        let header = (pt, event.marker, event.timestamp);
+        self.send_rtp(to, header, &event.payload, outbox);
         self.note_sent(now);
+    }
+
+    /// Payload type, marker and timestamp, and the payload.
+    fn send_rtp(&mut self, to: SocketAddr, header: (u8, bool, u32), payload: &[u8], outbox: &mut Outbox) {
+        let (sender, mut secure) = (&mut self.sender, self.secure.as_deref_mut());
+        let (pt, marker, timestamp) = header;
+        let size = RTP_HEADER + payload.len();
+        outbox.rtp(self.leg, to, room(secure.as_deref(), size), |out| {
+            let Some(packet) = out.get_mut(..size) else {
+                return 0;
+            };
+            if let Some(body) = packet.get_mut(RTP_HEADER..) {
+                body.copy_from_slice(payload);
+            }
+            match sender.write_header(pt, marker, timestamp, packet) {
+                Ok(()) => seal_rtp(secure.take(), out, size),
+                Err(_) => 0,
+            }
+        });
     }
 
     fn note_sent(&mut self, now: Time) {
@@ -104,9 +107,10 @@ impl RtpLeg {
             return;
         }
         let Some(to) = self.rtcp_remote() else { return };
-        let (rtcp, sender) = (&mut self.rtcp, &self.sender);
+        let (rtcp, sender, secure) = (&mut self.rtcp, &self.sender, self.secure.as_deref_mut());
         outbox.rtcp(self.leg, to, REPORT, |out| {
-            rtcp.poll_output(now, sender, out).ok().flatten().unwrap_or(0)
+            let len = rtcp.poll_output(now, sender, out).ok().flatten().unwrap_or(0);
+            seal_rtcp(secure, out, len)
         });
     }
 
@@ -125,9 +129,10 @@ impl RtpLeg {
     /// Says goodbye.
     pub(in crate::shard) fn close(&mut self, now: Time, outbox: &mut Outbox) {
         let Some(to) = self.rtcp_remote() else { return };
-        let (rtcp, sender) = (&mut self.rtcp, &self.sender);
+        let (rtcp, sender, secure) = (&mut self.rtcp, &self.sender, self.secure.as_deref_mut());
         outbox.rtcp(self.leg, to, REPORT, |out| {
-            rtcp.bye(now, sender, out).unwrap_or(0)
+            let len = rtcp.bye(now, sender, out).unwrap_or(0);
+            seal_rtcp(secure, out, len)
         });
     }
 }

@@ -8,7 +8,7 @@ mod read;
 mod write;
 
 pub use format::{Capability, Format};
-pub use negotiate::{Agreed, Answer, EVENT_CLOCK, Local, Prefer, accept, answer, offer};
+pub use negotiate::{Agreed, Answer, EVENT_CLOCK, Local, Prefer, accept, answer, answer_at, offer};
 
 use crate::uri::Host;
 

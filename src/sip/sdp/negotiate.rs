@@ -109,8 +109,7 @@ pub fn offer(local: &Local, capabilities: &[Capability]) -> Session {
     session
 }
 
-/// Answers an offer: takes the first audio medium with a common format, refuses all others with port 0, keeps
-/// their number and order and the offerer's payload type numbers (RFC 3264 §6).
+/// Answers an offer: takes the first audio medium over plain RTP with a common format, as [`answer_at`] does.
 ///
 /// # Errors
 /// [`Error::Incompatible`] when nothing is in common.
@@ -120,14 +119,28 @@ pub fn answer(
     capabilities: &[Capability],
     prefer: Prefer,
 ) -> Result<Answer, Error> {
-    let usable = |m: &&Media| m.kind == "audio" && m.port != 0 && is_plain_rtp(&m.proto);
-    let found = offer
-        .media
-        .iter()
-        .enumerate()
-        .filter(|(_, m)| usable(m))
-        .find_map(|(i, m)| choose(m, capabilities, prefer).map(|(c, f)| (i, m, c, f)));
-    let (index, theirs, capability, format) = found.ok_or(Error::Incompatible)?;
+    let usable = |m: &Media| m.kind == "audio" && m.port != 0 && is_plain_rtp(&m.proto);
+    let places = offer.media.iter().enumerate().filter(|(_, m)| usable(m));
+    places
+        .map(|(index, _)| answer_at(offer, index, local, capabilities, prefer))
+        .find(Result::is_ok)
+        .unwrap_or(Err(Error::Incompatible))
+}
+
+/// Answers an offer: takes the medium at that place, refuses all others with port 0, keeps their number and order,
+/// the offerer's payload type numbers (RFC 3264 §6) and its transport, whose further wants are the caller's.
+///
+/// # Errors
+/// [`Error::Incompatible`] when no format is in common.
+pub fn answer_at(
+    offer: &Session,
+    index: usize,
+    local: &Local,
+    capabilities: &[Capability],
+    prefer: Prefer,
+) -> Result<Answer, Error> {
+    let theirs = offer.media.get(index).ok_or(Error::Incompatible)?;
+    let (capability, format) = choose(theirs, capabilities, prefer).ok_or(Error::Incompatible)?;
 
     // In the clock of the format (RFC 4733 §2.1), else in the one that everybody has.
     let event = [format.clock, EVENT_CLOCK].into_iter().find_map(|clock| {

@@ -158,7 +158,7 @@ fn a_thousand_accounts_share_one_socket_and_leave_nothing() {
     let endpoint = exchange::settings::endpoint(&config, &listening, &settings);
     let mut now = Time::from_secs(100);
     let here = Box::new(|_| ADDRESS);
-    let mut gateway = Exchange::new(Arc::new(settings), endpoint, here, Rng::new(1), now);
+    let mut gateway = Exchange::new(Arc::new(settings), endpoint, here, Rng::new(1), &[1; 32], now);
     let server_at: SocketAddr = "192.0.2.50:5060".parse().unwrap();
     let mut server = sip::Endpoint::new(
         sip::EndpointConfig {

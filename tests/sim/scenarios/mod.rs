@@ -14,5 +14,6 @@ mod offers;
 mod phones;
 mod rooms;
 mod rtmfp;
+mod secure;
 mod stall;
 mod streams;
