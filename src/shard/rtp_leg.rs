@@ -187,6 +187,11 @@ impl RtpLeg {
             self.handle_rtcp(now, from, packet);
             return;
         }
+        // STUN, and what some phones send to open their NAT, is no attempt at anything.
+        if packet.first().is_none_or(|first| first >> 6 != 2) {
+            self.foreign += 1;
+            return;
+        }
         let Some(mut secure) = self.secure.take() else {
             return self.take_rtp(now, from, packet, false);
         };
