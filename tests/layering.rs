@@ -122,11 +122,14 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
 /// What `exchange` may name of the shard: the messages between them, and the handle that carries them.
 const SHARD_BORDER: &[&str] = &[
     "Command",
+    "Dialled",
     "Event",
     "FrameKind",
     "LegStats",
     "LinkFrame",
     "Message",
+    "OutboundTold",
+    "Remote",
     "RoomCommand",
     "RoomEvent",
     "RtpParams",

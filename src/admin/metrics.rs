@@ -118,6 +118,28 @@ const METRICS: &[Metric] = &[
         samples: |s, seen| s.put("", &[], seen.snapshot.streams),
     },
     Metric {
+        name: "flashgate_outbound_streams",
+        kind: "gauge",
+        help: "Streams on RTMP servers elsewhere, by state.",
+        samples: |s, seen| {
+            for (state, count) in ["up", "dialling", "waiting"].iter().zip(seen.snapshot.outbound) {
+                s.put("", &[("state", state)], count);
+            }
+        },
+    },
+    Metric {
+        name: "flashgate_outbound_started_total",
+        kind: "counter",
+        help: "Streams on RTMP servers elsewhere that came about, also again.",
+        samples: |s, seen| s.put("", &[], seen.snapshot.counters.outbound_started),
+    },
+    Metric {
+        name: "flashgate_outbound_failed_total",
+        kind: "counter",
+        help: "Connections to RTMP servers elsewhere that failed or were lost.",
+        samples: |s, seen| s.put("", &[], seen.snapshot.counters.outbound_failed),
+    },
+    Metric {
         name: "flashgate_registered_users",
         kind: "gauge",
         help: "Addresses of record with at least one contact.",
@@ -431,6 +453,7 @@ mod tests {
                 calls: Vec::new(),
                 sessions: 1,
                 streams: 0,
+                outbound: [0; 3],
                 registered: 0,
                 users: Vec::new(),
                 trunks: vec![crate::exchange::TrunkView {

@@ -29,4 +29,4 @@ pub use machine::{Action, Call, CallState, Ring};
 pub use negotiate::{Audio, order_offer, pick_answer, pick_flash};
 pub use room::{Member, Prompt, Role, Room, RoomAction, RoomEvent, RoomRules};
 pub use route::{Route, RouteError, RouteTo, Routes};
-pub use target::Target;
+pub use target::{Target, shown};

@@ -11,6 +11,9 @@ pub enum Target {
     Conference(String),
     /// A stream of the `live` application: heard when published, else fed by the caller.
     Live(String),
+    /// A stream on an RTMP server elsewhere, verbatim: `rtmp+publish:URL` brings it what the other party says,
+    /// `rtmp+play:URL` lets the other party hear it.
+    Remote(String),
     /// A full `sip:` or `sips:` URI, verbatim.
     Sip(String),
     /// A user of ours (`domain` absent) or of a domain.
@@ -51,6 +54,9 @@ impl Target {
             .split_once(':')
             .map(|(s, rest)| (s.to_ascii_lowercase(), rest));
         match scheme {
+            Some((s, rest)) if is_remote(&s) => {
+                return (!rest.is_empty()).then(|| Target::Remote(text.to_owned()));
+            }
             Some((s, rest)) if s == "sip" || s == "sips" => {
                 return (!rest.is_empty()).then(|| Target::Sip(text.to_owned()));
             }
@@ -75,6 +81,29 @@ impl Target {
             }),
         }
     }
+}
+
+/// A target as logs and records may show it: of the URL of a stream elsewhere only the server and its application, for
+/// the rest is what one needs to publish there.
+pub fn shown(target: &str) -> String {
+    let Some((scheme, url)) = target.split_once(':') else {
+        return target.to_owned();
+    };
+    if !is_remote(&scheme.to_ascii_lowercase()) {
+        return target.to_owned();
+    }
+    let (carrier, rest) = url.split_once("://").unwrap_or(("", url));
+    let mut parts = rest.split(['/', '?', '#']);
+    let host = parts.next().unwrap_or_default();
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    let app = parts.next().unwrap_or_default();
+    format!("{scheme}:{carrier}://{host}/{app}/…")
+}
+
+/// Whether a scheme names a stream elsewhere; parameters may follow its name (`rtmp+publish;codec=speex`).
+fn is_remote(scheme: &str) -> bool {
+    let name = scheme.split(';').next().unwrap_or_default();
+    name == "rtmp+publish" || name == "rtmp+play"
 }
 
 fn built_in(text: &str) -> Option<Target> {
@@ -133,6 +162,15 @@ mod tests {
                 "SIPS:bob@example.com",
                 Some(Target::Sip("SIPS:bob@example.com".into())),
             ),
+            (
+                "rtmp+play:rtmp://h/a/b",
+                Some(Target::Remote("rtmp+play:rtmp://h/a/b".into())),
+            ),
+            ("RTMP+publish;codec=pcmu:rtmps://u:p@h/a/b", {
+                let text = "RTMP+publish;codec=pcmu:rtmps://u:p@h/a/b";
+                Some(Target::Remote(text.into()))
+            }),
+            ("rtmp+publish:", None),
             ("alice", Some(user("alice", None))),
             ("alice@example.com", Some(user("alice", Some("example.com")))),
             ("+1 (555) 010-0000", Some(Target::Number("+15550100000".into()))),
@@ -151,5 +189,23 @@ mod tests {
             assert_eq!(Target::parse(text), expected, "{text:?}");
         }
         assert_eq!(Target::parse(&"a".repeat(513)), None);
+    }
+
+    #[test]
+    fn what_is_shown_holds_no_key() {
+        for (target, due) in [
+            ("alice@example.com", "alice@example.com"),
+            ("sip:bob@h", "sip:bob@h"),
+            (
+                "rtmp+publish:rtmp://me:word@cdn.test:1936/live/key?auth=1",
+                "rtmp+publish:rtmp://cdn.test:1936/live/…",
+            ),
+            (
+                "rtmp+play;codec=aac:rtmps://cdn.test/app/inst/key#more",
+                "rtmp+play;codec=aac:rtmps://cdn.test/app/…",
+            ),
+        ] {
+            assert_eq!(shown(target), due);
+        }
     }
 }

@@ -14,6 +14,18 @@ pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
         reader,
     );
 
+    unique(
+        config.rtmp.remote.iter().map(|r| r.name.as_str()),
+        "rtmp.remote",
+        reader,
+    );
+    for (i, remote) in config.rtmp.remote.iter().enumerate() {
+        if config.user.iter().any(|u| u.name == remote.name) {
+            let text = format!("the name `{}` is that of a [[user]]", remote.name);
+            reader.problem_at(&format!("rtmp.remote.{i}.name"), text);
+        }
+    }
+
     for (i, trunk) in config.sip.trunk.iter().enumerate() {
         if trunk.register && trunk.username.is_none() {
             let path = format!("sip.trunk.{i}.username");

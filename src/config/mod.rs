@@ -16,9 +16,9 @@ use std::path::Path;
 
 pub use problem::{Problem, Problems};
 pub use tables::{
-    Access, Accounts, Api, BbbCodec, Conference, Config, Console, Digest, Limits, Log, LogFormat, LogLevel,
-    Media, Node, Protection, Records, Room, Route, Rtmfp, Rtmp, Sip, Srtp, SrtpSuite, Tls, TransferBy, Trunk,
-    User,
+    Access, Accounts, Api, BbbCodec, Conference, Config, Console, DialUrls, Digest, Limits, Log, LogFormat,
+    LogLevel, Media, Node, Outbound, Protection, Records, RemoteStream, Room, Route, Rtmfp, Rtmp, Sip, Srtp,
+    SrtpSuite, Tls, TransferBy, Trunk, User,
 };
 pub use value::{Pattern, PortRange, Secret, Size};
 

@@ -168,6 +168,44 @@ section! {
         ping_interval: Duration = secs(10), where within(secs(1)..=secs(600));
         /// A client that has sent nothing for so long is gone.
         idle_timeout: Duration = secs(30), where within(secs(2)..=secs(3600));
+        /// Streams on other RTMP servers, as legs of calls.
+        outbound: Outbound = Outbound::default();
+        /// A stream on another RTMP server that is called by a name.
+        remote: Vec<RemoteStream> = Vec::new();
+    }
+}
+
+choice! {
+    /// Who may dial the URL of a stream on another server.
+    DialUrls {
+        /// Those who have shown the name and password of a `[[user]]`.
+        Users = "users",
+        /// Anybody who may call.
+        Open = "open",
+        /// Nobody.
+        Nobody = "nobody",
+    }
+}
+
+section! {
+    /// `[rtmp.outbound]`
+    Outbound {
+        /// Who may dial rtmp+publish:URL and rtmp+play:URL: "users" those who have logged in, "open" everybody who may
+        /// call, "nobody". It lets them make the gateway connect to any server it can reach.
+        dial: DialUrls = DialUrls::Users;
+        /// How long a lost connection is tried again before its call ends. Webcasts of rooms never give up.
+        give_up: Duration = secs(120), where within(secs(0)..=secs(86_400));
+    }
+}
+
+section! {
+    /// `[[rtmp.remote]]`
+    RemoteStream {
+        /// The name by which it is called, as a user is; digits make it a number. Whoever may call may call it.
+        name: String = String::new(), where |v| user_name(v), eg "\"webcast\"";
+        /// "rtmp+publish:URL" brings the stream what the other party says, "rtmp+play:URL" lets the other party hear it;
+        /// rtmp:// or rtmps://. "rtmp+publish;codec=pcmu:URL" says what to send: "speex", "pcmu", "pcma", "nelly-16" …
+        url: String = String::new(), where |v| given(v), eg "\"rtmp+publish:rtmp://cdn.example.com/live/KEY\"";
     }
 }
 

@@ -99,6 +99,10 @@ pub struct Counters {
     pub sessions: u64,
     /// Logins of clients that were refused for what they showed.
     pub wrong_logins: u64,
+    /// Streams on servers elsewhere that came about, also again.
+    pub outbound_started: u64,
+    /// Connections to servers elsewhere that failed or were lost.
+    pub outbound_failed: u64,
     /// From the beginning of a call to its answer.
     pub set_up: SetUp,
 }
@@ -183,7 +187,7 @@ impl Book {
 
     /// What the caller on a leg dials.
     pub(super) fn dials(&mut self, leg: LegId, target: String) {
-        self.dialled.insert(leg, target);
+        self.dialled.insert(leg, call::shown(&target));
     }
 
     /// The party of a leg.
@@ -279,7 +283,9 @@ impl Book {
 
     /// A shard is told something: which media halves belong to which call is read from it.
     pub(super) fn see(&mut self, command: &Command) {
-        if let Command::OpenRtp { leg, call, .. } | Command::Assign { leg, call } = command
+        if let Command::OpenRtp { leg, call, .. }
+        | Command::OpenOutbound { leg, call, .. }
+        | Command::Assign { leg, call } = command
             && let Some(open) = self.open.get_mut(call)
             && open.halves.len() + open.record.media.len() < HALVES
         {

@@ -100,6 +100,7 @@ impl Exchange {
             Callee::Echo => self.answer_built_in(now, id, leg, Kind::Echo),
             Callee::Tone => self.answer_built_in(now, id, leg, Kind::Tone),
             Callee::Live(name) => self.answer_built_in(now, id, leg, Kind::Live(name)),
+            Callee::Outbound(remote) => self.ring_outbound(now, id, leg, remote, false),
             Callee::Room(name, role) => self.answer_room(now, id, leg, name, role),
         }
     }
@@ -246,7 +247,7 @@ impl Exchange {
                 }
             }
             Kind::Line(line) => self.forget_line(&line),
-            Kind::Tone => self.wiring.remove(id, &mut out),
+            Kind::Tone | Kind::Outbound(_) => self.wiring.remove(id, &mut out),
             Kind::Room(name) => self.room_leg_dropped(id, &name, &mut out),
             Kind::Echo | Kind::Parked => {}
             Kind::Transfer(transfer) => self.forget_transfer(id, &transfer),
@@ -360,6 +361,7 @@ impl Exchange {
                 source: Some(leg),
                 sinks: vec![leg],
             },
+            Some(Kind::Outbound(outbound)) if self.wiring.shard_of(leg).is_some() => outbound.halves(leg),
             Some(Kind::Tone) if self.wiring.shard_of(leg).is_some() => Halves {
                 source: Some(leg),
                 sinks: Vec::new(),

@@ -8,6 +8,7 @@ use sip::auth::Credentials;
 use sip::{Binding, Host, NameAddr, Registration, Uri};
 
 use super::{Exchange, Kind, Trunk};
+use crate::shard::Remote;
 
 /// One party to be rung.
 #[derive(Clone, Debug)]
@@ -15,6 +16,8 @@ pub(super) enum Callee {
     Echo,
     Tone,
     Live(String),
+    /// A stream on a server elsewhere.
+    Outbound(Box<Remote>),
     /// A client with lines that is reachable here.
     Line {
         session: SessionId,
@@ -75,6 +78,7 @@ impl Exchange {
                 Some(room) => self.resolve_room(room, Role::Listener),
                 None => one(Callee::Live(name.clone())),
             },
+            Target::Remote(text) => self.resolve_remote(text, user),
             Target::Conference(name) => self.resolve_room(name, Role::Participant),
             Target::Sip(uri) => {
                 let uri = Uri::parse(uri).map_err(|_| Outcome::from_status(400, "Not a SIP URI"))?;
@@ -146,6 +150,9 @@ impl Exchange {
             return Ok(Callees::ring(
                 bindings.into_iter().map(ring).chain(clients).collect(),
             ));
+        }
+        if let Some(remote) = self.remote_named(name) {
+            return Ok(Callees::ring(vec![Callee::Outbound(Box::new(remote))]));
         }
         if self.live.contains_key(name) {
             return Ok(Callees::ring(vec![Callee::Live(name.to_owned())]));
@@ -224,6 +231,7 @@ impl Exchange {
             Some(Kind::Sip(sip)) => sip.audio(),
             Some(Kind::Stream(stream)) => Exchange::stream_audio(stream),
             Some(Kind::Line(line)) => self.line_audio(line),
+            Some(Kind::Outbound(outbound)) => outbound.audio(),
             Some(Kind::Transfer(transfer)) => self.audio_of(transfer.remains),
             Some(Kind::Live(name)) => Audio {
                 takes: Vec::new(),

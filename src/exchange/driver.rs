@@ -8,14 +8,16 @@ use base::{CallId, Rng, ShardId, Time};
 use tokio::sync::{mpsc, oneshot};
 
 use super::transport::{Arrival, Peer, SendError, SipSockets, Transports};
-use super::{Ask, Exchange, News, Output, Settings, Snapshot};
-use crate::net::{Clock, Resolver};
-use crate::shard::{Event, Message, ShardHandle};
+use super::{Ask, Dial, Exchange, News, Output, Settings, Snapshot};
+use crate::net::{Clock, Parcel, Resolver, TlsConnector};
+use crate::shard::{Dialled, Event, Message, ShardHandle};
 
 /// Datagrams and messages that wait for the exchange.
 const ARRIVALS: usize = 1_024;
 /// Lookups under way at once; more fail at once, and their calls with them.
 const LOOKUPS: usize = 512;
+/// Connections to servers elsewhere under way at once; more fail at once.
+const DIALS: usize = 128;
 /// Inputs of one kind taken before the others get their turn.
 const TURN: usize = 64;
 /// Commands that wait for a shard which does not take them; a shard that lets more wait is sick.
@@ -67,6 +69,10 @@ struct Driver {
     resolver: Resolver,
     resolved: mpsc::Sender<(sip::LookupId, Vec<sip::Destination>)>,
     lookups: usize,
+    dialled: mpsc::Sender<(ShardId, Dial, Result<Parcel, String>)>,
+    dials: usize,
+    /// With what servers elsewhere are reached by TLS.
+    connector: Option<TlsConnector>,
     shards: Vec<(ShardHandle, VecDeque<Message>)>,
     drained: Option<oneshot::Sender<()>>,
     news: mpsc::Sender<News>,
@@ -89,6 +95,8 @@ pub(crate) async fn run(start: Start) -> io::Result<()> {
     } = start;
     let (arrivals_tx, mut arrivals) = mpsc::channel(ARRIVALS);
     let (resolved_tx, mut resolved) = mpsc::channel(LOOKUPS);
+    let (dialled_tx, mut dialled) = mpsc::channel(DIALS);
+    let connector = sockets.connector.clone();
     let transports = Transports::start(sockets, arrivals_tx)?;
     let mut driver = Driver {
         exchange,
@@ -98,6 +106,9 @@ pub(crate) async fn run(start: Start) -> io::Result<()> {
         resolver,
         resolved: resolved_tx,
         lookups: 0,
+        dialled: dialled_tx,
+        dials: 0,
+        connector,
         shards: shards
             .into_iter()
             .map(|handle| (handle, VecDeque::new()))
@@ -132,6 +143,7 @@ pub(crate) async fn run(start: Start) -> io::Result<()> {
                 let now = driver.clock.now();
                 driver.exchange.handle_resolved(now, id, destinations);
             }
+            Some((shard, dial, parcel)) = dialled.recv() => driver.take_dialled(shard, dial, parcel),
             request = requests.recv() => {
                 let now = driver.clock.now();
                 match request {
@@ -189,6 +201,7 @@ impl Driver {
             match output {
                 Output::Shard(shard, command) => self.command(shard, Message::Command(command)),
                 Output::Sip(output) => self.sip(*output),
+                Output::Dial(shard, dial) => self.dial(shard, dial),
                 Output::Drained => {
                     if let Some(done) = self.drained.take() {
                         let _requester_gone = done.send(());
@@ -279,6 +292,46 @@ impl Driver {
             },
             sip::Output::Lookup { id, uri } => self.look_up(now, id, uri),
             sip::Output::Event(_) => {}
+        }
+    }
+
+    /// Makes a connection to a server elsewhere, off this task.
+    fn dial(&mut self, shard: ShardId, dial: Dial) {
+        if self.dials >= DIALS {
+            let now = self.clock.now();
+            let why = "too many connections are being made".to_owned();
+            return self.exchange.handle_dial_failed(now, dial.leg, dial.session, why);
+        }
+        self.dials += 1;
+        let (resolver, connector, dialled) = (
+            self.resolver.clone(),
+            self.connector.clone(),
+            self.dialled.clone(),
+        );
+        tokio::spawn(async move {
+            let parcel = super::dialler::connect(&resolver, connector.as_ref(), &dial.remote).await;
+            let _exchange_gone = dialled.send((shard, dial, parcel)).await;
+        });
+    }
+
+    fn take_dialled(&mut self, shard: ShardId, dial: Dial, parcel: Result<Parcel, String>) {
+        self.dials = self.dials.saturating_sub(1);
+        let Dial { session, leg, remote } = dial;
+        match parcel {
+            // By the same queue as the commands: a leg that was closed meanwhile is closed when it gets there.
+            Ok(parcel) => self.command(
+                shard,
+                Message::Dialled(Dialled {
+                    session,
+                    leg,
+                    remote: Box::new(remote),
+                    parcel,
+                }),
+            ),
+            Err(why) => {
+                let now = self.clock.now();
+                self.exchange.handle_dial_failed(now, leg, session, why);
+            }
         }
     }
 

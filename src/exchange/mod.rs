@@ -10,6 +10,7 @@ mod calls;
 mod connection;
 mod control;
 mod dial;
+mod dialler;
 pub(crate) mod driver;
 mod guard;
 mod line_leg;
@@ -18,6 +19,7 @@ mod lines;
 mod lookup;
 mod messages;
 mod negotiation;
+mod outbound;
 mod prompts;
 mod redirect;
 mod room_media;
@@ -47,7 +49,7 @@ use call::{Admission, Call, Limits, Routes};
 use codecs::CodecId;
 use sip::{CallHandle, Endpoint, Message, ParseError, RegistrationHandle, Source};
 
-use crate::shard::{Command, Event, Side};
+use crate::shard::{Command, Event, Remote, Side};
 pub use accounts::AccountSettings;
 pub use transport::SipSockets;
 pub use websocket::Origins;
@@ -58,6 +60,8 @@ use dial::Callee;
 use guard::Guard;
 use line_leg::LineLeg;
 use lines::Lines;
+use outbound::OutboundLeg;
+pub use outbound::{NamedRemote, OutboundSettings};
 pub use prompts::Prompts;
 pub use room_words::{Conference, ConfiguredRoom, RoomInfo, RoomOrder};
 use rooms::Rooms;
@@ -153,6 +157,8 @@ pub struct Settings {
     pub outbound_proxy: Option<sip::Uri>,
     /// Rooms.
     pub conference: Conference,
+    /// Streams on servers elsewhere.
+    pub outbound: OutboundSettings,
     /// How many shards there are.
     pub shards: u16,
 }
@@ -164,8 +170,21 @@ pub enum Output {
     Shard(ShardId, Command),
     /// A SIP message is to be sent or a name looked up.
     Sip(Box<sip::Output>),
+    /// A connection to a server elsewhere is wanted: `Shard::handle_dialled`, or [`Exchange::handle_dial_failed`].
+    Dial(ShardId, Dial),
     /// Every call has ended after a drain.
     Drained,
+}
+
+/// A connection that is wanted.
+#[derive(Clone, Debug)]
+pub struct Dial {
+    /// Its id.
+    pub session: SessionId,
+    /// The leg it is for.
+    pub leg: LegId,
+    /// The stream, with the server to connect to.
+    pub remote: Remote,
 }
 
 /// What a leg is made of.
@@ -179,6 +198,8 @@ enum Kind {
     Echo,
     /// A steady tone, made on the shard of its listener.
     Tone,
+    /// A stream on a server elsewhere.
+    Outbound(Box<OutboundLeg>),
     /// A relayed stream.
     Live(String),
     /// A member of a room.
@@ -229,6 +250,8 @@ enum Due {
     Room(LegId),
     /// A digit goes out by INFO.
     Digit(LegId),
+    /// A lost stream on a server elsewhere is dialled again.
+    Outbound(LegId),
     /// One call of a three-way call is over.
     Part(LegId),
     /// A party that transferred another has not hung up.
@@ -273,6 +296,7 @@ pub struct Exchange {
     outputs: VecDeque<Output>,
     next_leg: u64,
     next_call: u64,
+    next_dial: u64,
     drained_told: bool,
     book: Book,
 }
@@ -311,6 +335,7 @@ impl Exchange {
             outputs: VecDeque::new(),
             next_leg: 0,
             next_call: 0,
+            next_dial: 0,
             drained_told: false,
             book: Book::default(),
             settings,
@@ -371,6 +396,8 @@ impl Exchange {
                 self.book.figures(leg, None);
                 self.sip_leg_failed(now, leg, EndReason::Overloaded);
             }
+            Event::Outbound { leg, session, told } => self.outbound_told(now, leg, session, told),
+            Event::LegBroke { leg } if self.outbound_broke(now, leg) => {}
             Event::LegBroke { leg } if self.room_broke(now, Some(shard), leg) => {}
             Event::LegBroke { leg } => self.leg_broke(now, leg),
             Event::Room { room, event } => self.handle_mixer(shard, room, event),
@@ -421,6 +448,7 @@ impl Exchange {
                 Due::Dial(leg) => self.dial_waiting(now, leg),
                 Due::Room(room) => self.room_timeout(now, room),
                 Due::Digit(leg) => self.send_info_digit(now, leg),
+                Due::Outbound(leg) => self.outbound_again(now, leg),
                 Due::Leave(leg) => self.see_off(now, leg),
                 Due::Part(leg) => self.end_three_way(now, leg),
             }

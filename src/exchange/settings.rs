@@ -10,10 +10,14 @@ use media::{PipeOptions, RoomOptions, Suite};
 use sip::auth::{Algorithm, Credentials};
 use sip::{EndpointConfig, Host, Listener, OpenRegistration, Transport, Uri};
 
-use super::{AccountSettings, Admits, Conference, ConfiguredRoom, Prompts, Protection, Settings, Trunk};
+use super::{
+    AccountSettings, Admits, Conference, ConfiguredRoom, NamedRemote, OutboundSettings, Prompts, Protection,
+    Settings, Trunk,
+};
 use crate::config::{self, Access, Config};
 use crate::daemon::{Listening, StartError};
 use crate::recorder::Recorder;
+use crate::shard::Remote;
 
 /// Settings of the exchange.
 pub fn exchange(config: &Config, listening: &Listening, shards: usize) -> Result<Settings, StartError> {
@@ -91,6 +95,7 @@ pub fn exchange(config: &Config, listening: &Listening, shards: usize) -> Result
             .map(|p| uri("sip.outbound_proxy", p))
             .transpose()?,
         conference: conference(config)?,
+        outbound: outbound(config)?,
         shards: u16::try_from(shards).unwrap_or(1),
     })
 }
@@ -109,6 +114,29 @@ fn protection(config: &Config) -> Protection {
             .filter_map(|s| Suite::by_name(s.as_str()))
             .collect(),
     }
+}
+
+fn outbound(config: &Config) -> Result<OutboundSettings, StartError> {
+    let named = |remote: &config::RemoteStream| {
+        let read = Remote::parse(&remote.url).map_err(|what| StartError::Config {
+            key: format!("rtmp.remote.{}.url", remote.name),
+            what,
+        })?;
+        Ok(NamedRemote {
+            name: remote.name.clone(),
+            remote: read,
+        })
+    };
+    Ok(OutboundSettings {
+        dial: config.rtmp.outbound.dial,
+        give_up: config.rtmp.outbound.give_up,
+        named: config
+            .rtmp
+            .remote
+            .iter()
+            .map(named)
+            .collect::<Result<_, StartError>>()?,
+    })
 }
 
 fn conference(config: &Config) -> Result<Conference, StartError> {

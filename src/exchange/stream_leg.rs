@@ -259,7 +259,7 @@ impl Exchange {
                     publisher.codec = Some(codec);
                 }
             }
-            None => {}
+            None => self.outbound_codec(half, codec),
         }
     }
 

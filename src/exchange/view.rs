@@ -108,6 +108,8 @@ pub struct Snapshot {
     pub sessions: usize,
     /// Relayed streams.
     pub streams: usize,
+    /// Streams on servers elsewhere: up, being dialled, waiting to be dialled again.
+    pub outbound: [usize; 3],
     /// All users with at least one contact.
     pub registered: usize,
     /// Users: accounts first, as many as were asked for.
@@ -157,6 +159,7 @@ impl Exchange {
             calls,
             sessions: self.sessions.len(),
             streams: self.live.len(),
+            outbound: self.outbound_states(),
             registered,
             users,
             trunks: trunks.collect(),
@@ -266,6 +269,7 @@ pub(super) fn kind(kind: &Kind) -> &'static str {
         Kind::Echo => "echo",
         Kind::Tone => "tone",
         Kind::Live(_) => "live",
+        Kind::Outbound(_) => "rtmp",
         Kind::Room(_) => "room",
         Kind::Transfer(_) | Kind::Parked => "transfer",
     }

@@ -46,6 +46,18 @@ impl Parcel {
         })
     }
 
+    /// Of a connection that we made and opened TLS on.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn tls_client(stream: tokio_rustls::client::TlsStream<TcpStream>) -> io::Result<Parcel> {
+        let (stream, tls) = stream.into_inner();
+        Ok(Parcel {
+            stream: stream.into_std()?,
+            tls: Some(Box::new(tls.into())),
+        })
+    }
+
     /// Takes it over into the runtime of this thread.
     ///
     /// # Errors

@@ -7,6 +7,8 @@ use call::{Intent, StreamEvent};
 use codecs::CodecId;
 use media::{MediaTime, SrtpKeys, Suite};
 
+use super::outbound::OutboundTold;
+use super::remote::Remote;
 use super::room::{RoomCommand, RoomEvent};
 
 /// How an RTP leg sends and receives, as negotiated in SDP.
@@ -75,6 +77,16 @@ pub enum Command {
         call: CallId,
         /// The local address to bind.
         ip: IpAddr,
+    },
+    /// Makes the media half of a leg on a server elsewhere. Its connections come from the driver, as
+    /// `Shard::handle_dialled`.
+    OpenOutbound {
+        /// Its id.
+        leg: LegId,
+        /// Its call.
+        call: CallId,
+        /// The stream there.
+        remote: Box<Remote>,
     },
     /// Sets or changes how an RTP leg sends and receives.
     Rtp {
@@ -180,6 +192,15 @@ pub enum Event {
     RtpFailed {
         /// Which leg.
         leg: LegId,
+    },
+    /// Something became of the connection to a server elsewhere.
+    Outbound {
+        /// The leg it is for.
+        leg: LegId,
+        /// The connection.
+        session: SessionId,
+        /// What.
+        told: OutboundTold,
     },
     /// A fault of ours ended a media half.
     LegBroke {

@@ -6,6 +6,8 @@ use rtmfp::tc::server::Connection as FlowConnection;
 use rtmp::amf::Value;
 use rtmp::server::{Call, ConnectReply, Connection, Event};
 
+use super::play::Viewer;
+
 /// A client's connection: RTMP over a byte stream, or RTMFP.
 pub(super) enum Conn {
     /// Bytes: TCP, TLS, HTTP.
@@ -62,15 +64,6 @@ impl Conn {
         match self {
             Conn::Rtmp(c) => c.poll_timeout(),
             Conn::Rtmfp { conn, .. } => conn.poll_timeout(),
-        }
-    }
-
-    /// Whether it matters which audio is marked as silence, see [`Connection::minds_silence`]. RTMFP gives up late
-    /// audio by its own deadlines, whatever it is.
-    pub(super) fn minds_silence(&self) -> bool {
-        match self {
-            Conn::Rtmp(c) => c.minds_silence(),
-            Conn::Rtmfp { .. } => false,
         }
     }
 
@@ -158,8 +151,19 @@ impl Conn {
     pub(super) fn reply_default(&mut self, call: &Call) {
         either!(self, reply_default(call));
     }
+}
 
-    pub(super) fn send_audio(
+impl Viewer for Conn {
+    /// Whether it matters which audio is marked as silence, see [`Connection::minds_silence`]. RTMFP gives up late
+    /// audio by its own deadlines, whatever it is.
+    fn minds_silence(&self) -> bool {
+        match self {
+            Conn::Rtmp(c) => c.minds_silence(),
+            Conn::Rtmfp { .. } => false,
+        }
+    }
+
+    fn send_audio(
         &mut self,
         now: Time,
         stream: u32,
@@ -173,14 +177,14 @@ impl Conn {
         }
     }
 
-    pub(super) fn send_video(&mut self, now: Time, stream: u32, timestamp: u32, payload: &[&[u8]]) -> bool {
+    fn send_video(&mut self, now: Time, stream: u32, timestamp: u32, payload: &[&[u8]]) -> bool {
         match self {
             Conn::Rtmp(c) => c.send_video(now, stream, timestamp, payload),
             Conn::Rtmfp { conn, .. } => conn.send_video(now, stream, timestamp, payload),
         }
     }
 
-    pub(super) fn send_data(&mut self, stream: u32, timestamp: u32, payload: &[u8]) -> bool {
+    fn send_data(&mut self, stream: u32, timestamp: u32, payload: &[u8]) -> bool {
         match self {
             Conn::Rtmp(c) => c.send_data(stream, timestamp, payload),
             Conn::Rtmfp { conn, .. } => conn.send_data(stream, timestamp, payload),

@@ -22,7 +22,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use super::command::{Command, Event, LinkFrame};
-use super::{Figures, Look, Output, Settings, Shard};
+use super::{Figures, Look, Output, Remote, Settings, Shard};
 use crate::net::{Clock, Parcel, Permit, RtpPair, RtpPorts, Wire};
 pub(crate) use flows::FlowDatagram;
 use tunnel::TunnelIo;
@@ -54,6 +54,19 @@ pub(crate) struct Accepted {
     pub(crate) permit: Permit,
 }
 
+/// A connection to a server elsewhere, made for a leg of this shard.
+#[derive(Debug)]
+pub(crate) struct Dialled {
+    /// Its id.
+    pub(crate) session: SessionId,
+    /// The leg.
+    pub(crate) leg: LegId,
+    /// What is wanted there.
+    pub(crate) remote: Box<Remote>,
+    /// The connection.
+    pub(crate) parcel: Parcel,
+}
+
 /// What carries the bytes of a client.
 #[derive(Debug)]
 pub(crate) enum Carrier {
@@ -70,6 +83,8 @@ pub(crate) enum Message {
     Command(Command),
     /// From a listener.
     Accepted(Accepted),
+    /// The exchange has made a connection.
+    Dialled(Dialled),
     /// From the HTTP side of RTMPT.
     Tunnel(TunnelRequest),
     /// The figures are wanted. That an answer comes shows that the shard runs.
@@ -152,7 +167,7 @@ struct SessionIo {
     blocked: Rc<Blocked>,
     task: AbortHandle,
     /// Gives the place within the limits back when the session is gone.
-    _permit: Permit,
+    _permit: Option<Permit>,
 }
 
 /// A client's socket would not take all: its task waits until it does.
@@ -265,6 +280,17 @@ async fn serve(start: Start) {
                     d.drain(now, &driver);
                 }
                 Some(Message::Accepted(accepted)) => accept(&driver, accepted),
+                Some(Message::Dialled(dialled)) => {
+                    let Dialled { session, leg, remote, parcel } = dialled;
+                    let opened = open_wire(&driver, session, parcel, None);
+                    let mut d = driver.borrow_mut();
+                    let now = d.clock.now();
+                    d.shard.handle_dialled(now, session, leg, *remote);
+                    if !opened {
+                        d.shard.handle_closed(now, session);
+                    }
+                    d.drain(now, &driver);
+                }
                 Some(Message::Tunnel(request)) => tunnel::request(&driver, request),
                 Some(Message::Look(look, answer)) => {
                     let mut d = driver.borrow_mut();
@@ -336,31 +362,37 @@ fn accept(driver: &Shared, accepted: Accepted) {
             return d.drain(now, driver);
         }
     };
+    if !open_wire(driver, session, parcel, Some(permit)) {
+        return;
+    }
+    let mut d = driver.borrow_mut();
+    let now = d.clock.now();
+    d.shard.handle_accepted(now, session, peer);
+    d.drain(now, driver);
+}
+
+/// Takes a connection over; false when that cannot be done.
+fn open_wire(driver: &Shared, session: SessionId, parcel: Parcel, permit: Option<Permit>) -> bool {
     let wire = match parcel.open() {
         Ok(wire) => wire,
         Err(error) => {
-            tracing::warn!(%session, %error, "a client connection could not be taken over");
-            return;
+            tracing::warn!(%session, %error, "a connection could not be taken over");
+            return false;
         }
     };
     let blocked = Rc::new(Blocked::default());
     let stream = wire.stream().clone();
     let task = tokio::task::spawn_local(client(driver.clone(), session, stream, blocked.clone()));
-    let mut d = driver.borrow_mut();
-    let now = d.clock.now();
-    d.sessions.insert(
-        session,
-        SessionIo {
-            wire,
-            pending: Vec::new(),
-            written: 0,
-            blocked,
-            task: task.abort_handle(),
-            _permit: permit,
-        },
-    );
-    d.shard.handle_accepted(now, session, peer);
-    d.drain(now, driver);
+    let io = SessionIo {
+        wire,
+        pending: Vec::new(),
+        written: 0,
+        blocked,
+        task: task.abort_handle(),
+        _permit: permit,
+    };
+    driver.borrow_mut().sessions.insert(session, io);
+    true
 }
 
 /// Waits on one client's socket.

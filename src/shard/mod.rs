@@ -16,8 +16,10 @@ mod flv_audio;
 mod fresh;
 mod inband;
 mod leg;
+mod outbound;
 mod outbox;
 mod play;
+mod remote;
 mod room;
 mod rtp_leg;
 mod session;
@@ -38,10 +40,14 @@ use rtmp::server::{Connection, ServerConfig};
 
 pub use command::{Command, Event, FrameKind, LegStats, LinkFrame, RtpParams, Side};
 pub(crate) use dealer::Dealer;
-pub(crate) use driver::{Carrier, Message, ShardHandle, Start, TunnelAsk, TunnelRequest, queues, run};
+pub(crate) use driver::{
+    Carrier, Dialled, Message, ShardHandle, Start, TunnelAsk, TunnelRequest, queues, run,
+};
 pub use figures::{Figures, Lateness, LegFigures, Look, Srtp, Traffic};
 pub use media::Suite as SrtpSuite;
+pub use outbound::OutboundTold;
 pub use outbox::Output;
+pub use remote::Remote;
 pub use room::{RoomCommand, RoomEvent};
 pub(crate) use settings::policy;
 pub use settings::{Settings, rtmfp_endpoint};
@@ -64,6 +70,8 @@ pub struct Shard {
     settings: Arc<Settings>,
     rng: Rng,
     sessions: IdMap<SessionId, Session>,
+    /// Our connections to servers elsewhere.
+    outbound: IdMap<SessionId, outbound::Outbound>,
     legs: IdMap<LegId, MediaLeg>,
     /// Legs that have work on the media clock, by the step at which they have their turn.
     phases: [Vec<LegId>; PHASES],
@@ -91,6 +99,7 @@ impl Shard {
             settings,
             rng,
             sessions: IdMap::default(),
+            outbound: IdMap::default(),
             legs: IdMap::default(),
             phases: Default::default(),
             next_step: None,
@@ -139,7 +148,7 @@ impl Shard {
     /// Bytes came from a client.
     pub fn handle_bytes(&mut self, now: Time, session: SessionId, bytes: &[u8]) {
         let Some(entry) = self.sessions.get_mut(&session) else {
-            return;
+            return self.outbound_bytes(now, session, bytes);
         };
         entry.conn.handle_input(now, bytes);
         self.run_session(now, session);
@@ -147,14 +156,19 @@ impl Shard {
 
     /// A client's connection ended.
     pub fn handle_closed(&mut self, now: Time, session: SessionId) {
-        self.end_session(now, session, EndReason::ConnectionLost);
+        if !self.outbound_closed(session) {
+            self.end_session(now, session, EndReason::ConnectionLost);
+        }
     }
 
     /// The bytes a session wants to write now, at most about `budget`; returns how many.
     pub fn transmit(&mut self, now: Time, session: SessionId, out: &mut Vec<u8>, budget: usize) -> usize {
         match self.sessions.get_mut(&session) {
             Some(entry) => entry.conn.poll_transmit(now, out, budget),
-            None => 0,
+            None => match self.outbound.get_mut(&session) {
+                Some(entry) => entry.transmit(now, out, budget),
+                None => 0,
+            },
         }
     }
 
@@ -215,6 +229,7 @@ impl Shard {
                 }
             }
             Command::OpenRtp { leg, call, ip } => self.open_rtp(leg, call, ip),
+            Command::OpenOutbound { leg, call, remote } => self.open_outbound(leg, call, &remote),
             Command::Rtp { leg, params } => self.guard_leg(now, leg, |shard| {
                 if let Some(rtp) = shard.rtp_mut(leg) {
                     rtp.set_params(now, *params);
@@ -305,7 +320,7 @@ impl Shard {
 
     /// Sessions and legs now, for the load figures and for tests of leaks.
     pub fn population(&self) -> (usize, usize) {
-        (self.sessions.len(), self.legs.len())
+        (self.sessions.len() + self.outbound.len(), self.legs.len())
     }
 
     fn open_rtp(&mut self, leg: LegId, call: CallId, ip: IpAddr) {
@@ -384,7 +399,9 @@ impl Shard {
             session.conn.handle_timeout(now);
             self.run_session(now, id);
         }
-        self.next_sweep = (!self.sessions.is_empty()).then(|| now + SESSION_SWEEP);
+        self.sweep_outbound(now);
+        let any = !self.sessions.is_empty() || !self.outbound.is_empty();
+        self.next_sweep = any.then(|| now + SESSION_SWEEP);
     }
 
     /// Lets a sink hear a source.
@@ -425,6 +442,9 @@ impl Shard {
         if let Some(stats) = entry.stats() {
             self.watch.closed(leg, &stats);
             self.outbox.event(Event::Stats { leg, stats });
+        }
+        if matches!(entry.kind, Kind::Play(_) | Kind::Publish(_)) && !self.outbound.is_empty() {
+            self.leave_outbound(now, leg);
         }
         if let Kind::Member(room) = entry.kind {
             self.room_left(room, leg);
@@ -531,6 +551,9 @@ impl Shard {
             Some(Kind::Play(play)) => {
                 if let Some(session) = self.sessions.get_mut(&play.session) {
                     play.feed(now, kind, payload, &mut session.conn);
+                    self.outbox.flush(play.session);
+                } else if let Some(outbound) = self.outbound.get_mut(&play.session) {
+                    play.feed(now, kind, payload, outbound.viewer());
                     self.outbox.flush(play.session);
                 }
             }

@@ -10,10 +10,31 @@ use media::{MediaTime, Pipe};
 
 use super::backlog::Backlog;
 use super::command::{FrameKind, LegStats, Side};
-use super::conn::Conn;
 use super::flv_audio;
 use super::fresh::Freshness;
 use super::settings::Settings;
+
+/// What carries a stream to who plays it: the connection of a client, or ours to a server elsewhere.
+pub(super) trait Viewer {
+    /// Whether it matters which audio is marked as silence.
+    fn minds_silence(&self) -> bool;
+
+    /// Queues an FLV audio tag body in slices that are joined; false when it was not taken.
+    fn send_audio(
+        &mut self,
+        now: Time,
+        stream: u32,
+        timestamp: u32,
+        payload: &[&[u8]],
+        silence: bool,
+    ) -> bool;
+
+    /// The same for video.
+    fn send_video(&mut self, now: Time, stream: u32, timestamp: u32, payload: &[&[u8]]) -> bool;
+
+    /// Queues a data message: AMF0 values, the handler's name first.
+    fn send_data(&mut self, stream: u32, timestamp: u32, payload: &[u8]) -> bool;
+}
 
 /// Largest FLV audio message we make.
 const MESSAGE: usize = 2_048;
@@ -96,8 +117,18 @@ impl PlayLeg {
         self.fresh = Freshness::default();
     }
 
+    /// A server elsewhere takes the stream from now on: a new one, whose time begins anew.
+    pub(super) fn begin(&mut self, now: Time, session: SessionId, stream: u32) {
+        self.session = session;
+        self.stream = stream;
+        self.accepted = true;
+        self.last_ms = 0;
+        self.backlog = Backlog::default();
+        self.new_source(now);
+    }
+
     /// Gives a frame of a source to the client.
-    pub(super) fn feed(&mut self, now: Time, kind: FrameKind, payload: &[u8], conn: &mut Conn) {
+    pub(super) fn feed(&mut self, now: Time, kind: FrameKind, payload: &[u8], conn: &mut impl Viewer) {
         if !self.accepted {
             return;
         }
@@ -168,7 +199,7 @@ impl PlayLeg {
         time: MediaTime,
         ticks: u32,
         payload: &[u8],
-        conn: &mut Conn,
+        conn: &mut impl Viewer,
     ) {
         let Some(tag) = codecs::codec(codec).flv_tag() else {
             return;
@@ -186,7 +217,7 @@ impl PlayLeg {
     }
 
     /// A codec that this player does not have is decoded for it.
-    fn decode(&mut self, now: Time, codec: CodecId, time: MediaTime, message: &[u8], conn: &mut Conn) {
+    fn decode(&mut self, now: Time, codec: CodecId, time: MediaTime, message: &[u8], conn: &mut impl Viewer) {
         let mut sound = std::mem::take(&mut self.sound);
         flv_audio::payload(message, &mut sound);
         if !sound.is_empty() {
@@ -202,7 +233,7 @@ impl PlayLeg {
     }
 
     /// Sends every whole frame the pipe holds; RTMP time is that of the media, never that of arrival.
-    fn drain_pipe(&mut self, now: Time, conn: &mut Conn) {
+    fn drain_pipe(&mut self, now: Time, conn: &mut impl Viewer) {
         let mut message = [0u8; MESSAGE];
         while let Some(pipe) = &mut self.pipe {
             let length = MediaTime::new(u64::from(pipe.frame_ticks()), pipe.clock()).as_duration();

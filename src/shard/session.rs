@@ -305,9 +305,20 @@ impl Shard {
     }
 
     fn audio(&mut self, now: Time, id: SessionId, stream: u32, timestamp: u32, payload: &[u8]) {
-        let Some(leg) = self.published(id, stream) else {
-            return;
-        };
+        if let Some(leg) = self.published(id, stream) {
+            self.publish_audio(now, id, leg, timestamp, payload);
+        }
+    }
+
+    /// Audio of a published stream came: an FLV audio tag body.
+    pub(super) fn publish_audio(
+        &mut self,
+        now: Time,
+        id: SessionId,
+        leg: LegId,
+        timestamp: u32,
+        payload: &[u8],
+    ) {
         let Some((tag, body)) = payload.split_first() else {
             return;
         };

@@ -11,6 +11,7 @@ use rtmfp::profile::dh::Group;
 use rtmfp::profile::keying::{self, Offer};
 use rtmfp::profile::random::Random;
 use rtmfp::{EndpointConfig, SessionConfig};
+use rtmp::client::ClientConfig;
 use rtmp::server::ServerConfig;
 
 use crate::config::{Api, BbbCodec, Config, Protection};
@@ -31,6 +32,8 @@ pub struct Settings {
     pub(super) rtmp: ServerConfig,
     /// The same for RTMFP clients.
     pub(super) rtmfp: ServerConfig,
+    /// RTMP to servers elsewhere.
+    pub(super) outbound: ClientConfig,
     /// Which dialects are spoken, and where.
     pub(super) dialects: dialect::Options,
 }
@@ -67,6 +70,11 @@ impl Settings {
             rtmfp: ServerConfig {
                 audio_deadline: config.rtmfp.audio_lifetime,
                 ..rtmp.clone()
+            },
+            outbound: ClientConfig {
+                chunk_size: rtmp.chunk_size,
+                limits: rtmp.limits.clone(),
+                ..ClientConfig::default()
             },
             rtmp,
             dialects: dialects(&config.rtmp),

@@ -9,7 +9,7 @@ use base::{LegId, Rng, SessionId, ShardId, Time};
 use call::{Intent, LineIntent};
 use flashgate::config::Config;
 use flashgate::daemon::Listening;
-use flashgate::exchange::{self, Exchange};
+use flashgate::exchange::{self, Dial, Exchange};
 use flashgate::shard::{self, Command, Event, LinkFrame, Shard};
 use rtmfp::EndpointConfig;
 use rtmfp::profile::random::Random;
@@ -74,6 +74,8 @@ pub struct Gateway {
     legs: BTreeMap<LegId, (usize, u16)>,
     next_port: u16,
     next_session: u64,
+    /// Connections to servers elsewhere that are wanted.
+    pub dials: VecDeque<(ShardId, Dial)>,
     /// Datagrams for the network.
     pub sent: VecDeque<Datagram>,
     /// The last call has ended after a drain.
@@ -127,6 +129,7 @@ impl Gateway {
             legs: BTreeMap::new(),
             next_port: 20_000,
             next_session: 0,
+            dials: VecDeque::new(),
             sent: VecDeque::new(),
             drained: false,
             most_pending: 0,
@@ -158,6 +161,31 @@ impl Gateway {
         );
         self.shards[shard].handle_accepted(now, id, peer);
         self.drain_shard(now, shard, tcps);
+        self.settle(now, tcps);
+    }
+
+    /// A connection to a server elsewhere was made, or could not be.
+    pub fn dialled(&mut self, now: Time, shard: ShardId, dial: Dial, tcp: Option<usize>, tcps: &mut [Tcp]) {
+        let Dial { session, leg, remote } = dial;
+        let shard = usize::from(shard.0);
+        match tcp {
+            Some(tcp) => {
+                let io = Session {
+                    shard,
+                    tcp,
+                    pending: Vec::new(),
+                    written: 0,
+                    blocked: false,
+                };
+                self.sessions.insert(session, io);
+                self.shards[shard].handle_dialled(now, session, leg, remote);
+                self.drain_shard(now, shard, tcps);
+            }
+            None => {
+                let why = "connection refused".to_owned();
+                self.exchange.handle_dial_failed(now, leg, session, why);
+            }
+        }
         self.settle(now, tcps);
     }
 
@@ -361,6 +389,7 @@ impl Gateway {
                     }
                     sip::Output::Event(_) => {}
                 },
+                exchange::Output::Dial(shard, dial) => self.dials.push_back((shard, dial)),
                 exchange::Output::Drained => self.drained = true,
             }
         }

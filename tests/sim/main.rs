@@ -19,6 +19,7 @@ mod lines;
 mod phone;
 mod scenarios;
 mod secure;
+mod server;
 mod tcp;
 mod voice;
 mod world;

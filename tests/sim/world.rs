@@ -16,6 +16,7 @@ use crate::ear::{Ear, Mark};
 use crate::gateway::{ADDRESS, DOMAIN, Datagram, Gateway, LINGER, Population};
 use crate::line::PORT;
 use crate::phone::{Phone, Told};
+use crate::server::{Mood, Server};
 use crate::tcp::Tcp;
 use crate::voice::Voice;
 
@@ -50,6 +51,7 @@ pub const FAIR: NetemOptions = NetemOptions {
 pub enum Who {
     Phone(usize),
     Client(usize),
+    Server(usize),
 }
 
 /// The four ways between a phone and the gateway.
@@ -82,6 +84,8 @@ pub struct World {
     /// The ways of the datagrams of each client: up, down.
     flow_paths: Vec<[Netem<Datagram>; 2]>,
     pub tcps: Vec<Tcp>,
+    /// RTMP servers elsewhere.
+    servers: Vec<Server>,
     /// Whether the scenario has shown that nothing is left.
     checked: bool,
 }
@@ -138,6 +142,7 @@ impl Builder {
             clients: Vec::new(),
             flow_paths: Vec::new(),
             tcps: Vec::new(),
+            servers: Vec::new(),
             checked: false,
         }
     }
@@ -220,7 +225,7 @@ impl World {
     pub fn at(&mut self, who: Who) -> &mut Phone {
         match who {
             Who::Phone(n) => &mut self.phones[n],
-            Who::Client(_) => panic!("{who:?} is no phone"),
+            _ => panic!("{who:?} is no phone"),
         }
     }
 
@@ -285,11 +290,39 @@ impl World {
         Who::Client(n)
     }
 
+    /// An RTMP server elsewhere; its URL is `rtmp://198.51.100.N/APP/STREAM`, N from 1.
+    pub fn rtmp_server(&mut self) -> Who {
+        let n = self.servers.len();
+        let address = SocketAddr::from(([198, 51, 100, n as u8 + 1], 1935));
+        let rng = self.rng.fork();
+        // Voices as far from those of the first phones and clients as there are.
+        self.servers.push(Server::new(n + 6, address, self.now, rng));
+        Who::Server(n)
+    }
+
+    /// The server itself.
+    pub fn there(&mut self, who: Who) -> &mut Server {
+        match who {
+            Who::Server(n) => &mut self.servers[n],
+            _ => panic!("{who:?} is no server"),
+        }
+    }
+
+    /// A server's program is killed: its connections break, and it takes no more before its mood is another.
+    pub fn fail(&mut self, who: Who) {
+        let Who::Server(n) = who else {
+            panic!("{who:?} is no server")
+        };
+        self.servers[n].mood = Mood::Down;
+        self.servers[n].die(&mut self.tcps);
+        self.run(Duration::ZERO);
+    }
+
     /// The client itself.
     pub fn on(&mut self, who: Who) -> &mut Client {
         match who {
             Who::Client(n) => &mut self.clients[n],
-            Who::Phone(_) => panic!("{who:?} is no client"),
+            _ => panic!("{who:?} is no client"),
         }
     }
 
@@ -419,6 +452,7 @@ impl World {
         match who {
             Who::Phone(n) => self.phones[n].voice.set_clock(now, ppm),
             Who::Client(n) => self.clients[n].voice.set_clock(now, ppm),
+            Who::Server(n) => self.servers[n].voice.set_clock(now, ppm),
         }
     }
 
@@ -437,6 +471,7 @@ impl World {
         let voice = match who {
             Who::Phone(n) => &mut self.phones[n].voice,
             Who::Client(n) => &mut self.clients[n].voice,
+            Who::Server(n) => &mut self.servers[n].voice,
         };
         voice.hz = hz;
         voice.manner = crate::voice::Manner::Plain;
@@ -446,6 +481,7 @@ impl World {
         match who {
             Who::Phone(n) => &self.phones[n].voice,
             Who::Client(n) => &self.clients[n].voice,
+            Who::Server(n) => &self.servers[n].voice,
         }
     }
 
@@ -453,6 +489,7 @@ impl World {
         match who {
             Who::Phone(n) => &self.phones[n].ear,
             Who::Client(n) => &self.clients[n].ear,
+            Who::Server(n) => &self.servers[n].ear,
         }
     }
 
@@ -523,6 +560,9 @@ impl World {
         for client in &self.clients {
             at = base::earliest(at, client.poll_timeout(self.now));
         }
+        for server in &self.servers {
+            at = base::earliest(at, server.poll_timeout());
+        }
         for paths in &mut self.paths {
             for path in paths.all() {
                 at = base::earliest(at, path.poll_timeout());
@@ -576,6 +616,9 @@ impl World {
             }
             client.sockets(now, &mut self.tcps[client.tcp]);
         }
+        for server in &mut self.servers {
+            server.step(now, &mut self.tcps);
+        }
         self.gateway.sockets(now, &mut self.tcps);
         if self.gateway.poll_timeout().is_some_and(|at| at <= now) {
             self.gateway.timeout(now, &mut self.tcps);
@@ -603,6 +646,15 @@ impl World {
                     .drain(..)
                     .for_each(|datagram| up.send(now, datagram));
             }
+        }
+        while let Some((shard, dial)) = self.gateway.dials.pop_front() {
+            let host = |s: &Server| s.address.ip().to_string() == dial.remote.host() && s.mood != Mood::Down;
+            let tcp = self.servers.iter_mut().find(|s| host(s)).map(|server| {
+                self.tcps.push(Tcp::new(NET_DELAY));
+                server.accept(now, self.tcps.len() - 1);
+                self.tcps.len() - 1
+            });
+            self.gateway.dialled(now, shard, dial, tcp, &mut self.tcps);
         }
         for datagram in self.gateway.sent.drain(..) {
             if datagram.from.port() == PORT {

@@ -11,6 +11,7 @@ mod lines;
 mod live;
 mod network;
 mod offers;
+mod outbound;
 mod phones;
 mod rooms;
 mod rtmfp;

@@ -41,14 +41,14 @@ fn party(w: &mut World, n: usize) -> Vec<Who> {
 fn enter(w: &mut World, who: Who, room: &str) {
     match who {
         Who::Client(_) => w.call(who, &format!("conference/{room}")),
-        Who::Phone(_) => w.dial(who, &format!("conference/{room}")),
+        _ => w.dial(who, &format!("conference/{room}")),
     }
 }
 
 fn exit(w: &mut World, who: Who) {
     match who {
         Who::Client(_) => w.leave(who),
-        Who::Phone(_) => w.hang_up(who),
+        _ => w.hang_up(who),
     }
 }
 
