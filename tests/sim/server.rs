@@ -101,7 +101,8 @@ impl Server {
     }
 
     pub fn poll_timeout(&self) -> Option<Time> {
-        let conns = self.links.iter().filter(|l| !l.gone);
+        let mute = self.mood == Mood::Mute;
+        let conns = self.links.iter().filter(|l| !l.gone && !mute);
         let at = conns.filter_map(|l| l.conn.poll_timeout()).min();
         base::earliest(Some(self.voice.due()), at)
     }
