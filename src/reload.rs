@@ -64,6 +64,7 @@ live! {
     "live": limits.calls;
     "live": limits.calls_per_second;
     "live": log.level;
+    "live": log.ladder;
 }
 
 /// What `new` changes of what runs.

@@ -51,6 +51,13 @@ pub(super) async fn status(admin: &Admin, _args: &Args) -> Result<Value, Failure
         },
         "sessions": snapshot.sessions,
         "streams": snapshot.streams,
+        "rooms": {
+            "now": snapshot.room_sums.rooms,
+            "members": snapshot.room_sums.members,
+            "listeners": snapshot.room_sums.listeners,
+            "talkers": snapshot.room_sums.talkers,
+            "recorded": snapshot.room_sums.recorded,
+        },
         "registered": snapshot.registered,
         "trunks": format!("{up} of {}", registering.len()),
         "shards": shards.iter().map(|s| match s {
@@ -211,7 +218,7 @@ fn limit(args: &Args, default: usize, most: usize) -> Result<usize, Failure> {
     }
 }
 
-fn call_id(args: &Args, name: &str) -> Result<CallId, Failure> {
+pub(super) fn call_id(args: &Args, name: &str) -> Result<CallId, Failure> {
     let text = args.get(name).and_then(Value::as_str).unwrap_or_default();
     let number = text.strip_prefix('c').unwrap_or(text);
     match number.parse() {
@@ -231,12 +238,12 @@ fn no_call(id: CallId) -> Failure {
 }
 
 /// The legs that all shards show, by id.
-fn shown(shards: &[Option<Figures>]) -> std::collections::HashMap<LegId, LegFigures> {
+pub(super) fn shown(shards: &[Option<Figures>]) -> std::collections::HashMap<LegId, LegFigures> {
     let all = shards.iter().flatten().flat_map(|f| f.shown.iter());
     all.map(|l| (l.leg, *l)).collect()
 }
 
-type Legs = std::collections::HashMap<LegId, LegFigures>;
+pub(super) type Legs = std::collections::HashMap<LegId, LegFigures>;
 
 fn call_json(admin: &Admin, call: &CallView, legs: &Legs) -> Value {
     let now = admin.clock.now();
@@ -351,7 +358,7 @@ fn loss_percent(s: &LegStats) -> f32 {
     (s.lost + s.late) as f32 * 100.0 / expected as f32
 }
 
-fn tenth(x: f32) -> f64 {
+pub(super) fn tenth(x: f32) -> f64 {
     (f64::from(x) * 10.0).round() / 10.0
 }
 

@@ -180,7 +180,7 @@ async fn client(stream: UnixStream, admin: &Admin) -> io::Result<()> {
 async fn carry_out(line: &[u8], admin: &Admin) -> Result<Value, Failure> {
     let (name, args) = parse(line)?;
     let row = table::find(&name).ok_or_else(|| {
-        let known: Vec<&str> = table::TABLE.iter().map(|row| row.name).collect();
+        let known: Vec<&str> = table::all().map(|row| row.name).collect();
         Failure::new(
             404,
             format!("there is no command `{name}`; known: {}", known.join(", ")),

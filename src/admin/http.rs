@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::{broadcast, mpsc};
 
 use super::access::{Access, Refusal};
-use super::table::{Args, Method, Row, TABLE};
+use super::table::{self, Args, Method, Row};
 use super::{Admin, Failure, metrics, openapi};
 use crate::net::{Gate, http_body, serve_http};
 
@@ -112,7 +112,8 @@ pub(super) const PLAIN: &[Plain] = &[
     plain(
         "/api/v1/events",
         "What happens, as server-sent events: `call.began`, `call.answered`, `call.ended` (the record), `call.refused`, \
-         `log`, `overview` (status and calls, every second), `sample` (figures, every ten), `missed` (for a slow reader)",
+         `room.joined`, `room.left`, `room.muted`, `room.hand`, `room.locked`, `room.speaker`, `room.started`, `room.recording`, \
+         `log`, `overview` (status, calls and rooms, every second), `sample` (figures, every ten), `missed` (for a slow reader)",
         "text/event-stream",
         Kind::Events,
     ),
@@ -190,8 +191,7 @@ fn route(method: &HttpMethod, path: &str, args: &mut Args) -> Result<&'static Ro
         _ => None,
     };
     let below = path.strip_prefix(BASE).unwrap_or_default();
-    let fits: Vec<(&Row, Args)> = TABLE
-        .iter()
+    let fits: Vec<(&Row, Args)> = table::all()
         .filter_map(|row| Some((row, matched(row.path, below)?)))
         .collect();
     if fits.is_empty() {

@@ -197,6 +197,10 @@ impl Hub {
                 "call.refused",
                 &json!({ "reason": reason.label(), "caller": party(&caller), "dialled": dialled }),
             ),
+            News::Room { room, event } => {
+                let (kind, data) = super::rooms::told(&room, &event);
+                self.tell(kind, &data);
+            }
             News::Ended(record) => {
                 let text = line(&record, &self.origin);
                 self.send("call.ended", text.as_str().into());
@@ -292,8 +296,12 @@ impl Hub {
         let args = super::table::Args::new();
         let status = commands::status(&self.admin, &args).await;
         let calls = commands::calls(&self.admin, &args).await;
-        if let (Ok(status), Ok(calls)) = (status, calls) {
-            self.tell("overview", &json!({ "status": status, "calls": calls }));
+        let rooms = super::rooms::list(&self.admin, &args).await;
+        if let (Ok(status), Ok(calls), Ok(rooms)) = (status, calls, rooms) {
+            self.tell(
+                "overview",
+                &json!({ "status": status, "calls": calls, "rooms": rooms["rooms"] }),
+            );
         }
     }
 

@@ -140,6 +140,33 @@ const METRICS: &[Metric] = &[
         samples: |s, seen| s.put("", &[], seen.snapshot.counters.outbound_failed),
     },
     Metric {
+        name: "flashgate_rooms",
+        kind: "gauge",
+        help: "Conference rooms that are open.",
+        samples: |s, seen| s.put("", &[], seen.snapshot.room_sums.rooms),
+    },
+    Metric {
+        name: "flashgate_room_members",
+        kind: "gauge",
+        help: "Who is in conference rooms, by whether they may speak.",
+        samples: |s, seen| {
+            s.put("", &[("role", "member")], seen.snapshot.room_sums.members);
+            s.put("", &[("role", "listener")], seen.snapshot.room_sums.listeners);
+        },
+    },
+    Metric {
+        name: "flashgate_room_talkers",
+        kind: "gauge",
+        help: "Who speaks in conference rooms now.",
+        samples: |s, seen| s.put("", &[], seen.snapshot.room_sums.talkers),
+    },
+    Metric {
+        name: "flashgate_rooms_recorded",
+        kind: "gauge",
+        help: "Conference rooms that are recorded.",
+        samples: |s, seen| s.put("", &[], seen.snapshot.room_sums.recorded),
+    },
+    Metric {
         name: "flashgate_registered_users",
         kind: "gauge",
         help: "Addresses of record with at least one contact.",
@@ -463,6 +490,12 @@ mod tests {
                     book: Default::default(),
                     calls_now: 0,
                 }],
+                rooms: Vec::new(),
+                room_sums: crate::exchange::RoomSums {
+                    rooms: 2,
+                    members: 5,
+                    ..Default::default()
+                },
                 transactions: 0,
                 counters,
             }),
@@ -489,6 +522,8 @@ mod tests {
             "flashgate_call_setup_seconds_sum 9.5",
             "flashgate_trunk_registered{trunk=\"a\\\"b\"} 0",
             "flashgate_audio_frames_received_total{side=\"rtp\",codec=\"pcmu\"} 50",
+            "flashgate_rooms 2",
+            "flashgate_room_members{role=\"member\"} 5",
             "flashgate_shard_up{shard=\"1\"} 0",
         ] {
             assert!(page.lines().any(|l| l == line), "{line} is not in\n{page}");

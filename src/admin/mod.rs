@@ -9,10 +9,12 @@ mod commands;
 mod control;
 mod http;
 mod hub;
+mod ladder;
 mod log;
 mod metrics;
 mod openapi;
 mod process;
+mod rooms;
 pub(crate) mod table;
 
 use std::time::Duration;
@@ -23,7 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::config::LogLevel;
 use crate::daemon::Listening;
 use crate::exchange::driver::Request;
-use crate::exchange::{Ask, Snapshot};
+use crate::exchange::{Ask, RoomOrder, Said, Snapshot};
 use crate::net::Clock;
 use crate::records::RecordsGauge;
 use crate::shard::{Figures, Look, Message, ShardHandle};
@@ -84,6 +86,8 @@ pub(crate) struct Facts {
     pub(crate) listening: Listening,
     /// When it started.
     pub(crate) started: Time,
+    /// `[conference] prompts`: the folder whose files may be played to a room.
+    pub(crate) sounds: Option<std::path::PathBuf>,
 }
 
 /// The handles by which everything is asked and done. Cheap to clone.
@@ -108,6 +112,18 @@ impl Admin {
     /// Ends a call.
     async fn hang_up(&self, call: CallId) -> Result<bool, Failure> {
         self.ask(|answer| Request::HangUp(call, answer)).await
+    }
+
+    /// What was said in a call; `None` when nothing is known of it.
+    async fn ladder(&self, call: CallId) -> Result<Option<Vec<Said>>, Failure> {
+        self.ask(|answer| Request::Ladder(call, answer)).await
+    }
+
+    /// Does something with a room.
+    async fn room(&self, room: &str, order: RoomOrder) -> Result<(), Failure> {
+        self.ask(|answer| Request::Room(room.to_owned(), order, answer))
+            .await?
+            .map_err(|outcome| rooms::failure(room, &outcome))
     }
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Failure> {

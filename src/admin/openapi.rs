@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::http::{BASE, PLAIN};
-use super::table::{Method, Row, Shape, TABLE, Unit};
+use super::table::{self, Method, Row, Shape, Unit};
 
 /// The description as text.
 pub(super) fn text() -> String {
@@ -12,7 +12,7 @@ pub(super) fn text() -> String {
 
 fn description() -> Value {
     let mut paths = Map::new();
-    for row in TABLE {
+    for row in table::all() {
         let path = format!("{BASE}{}", row.path);
         let method = match row.method {
             Method::Get => "get",
@@ -107,7 +107,7 @@ fn operation(row: &Row) -> Value {
         }));
     }
     let mut operation = json!({
-        "operationId": row.name,
+        "operationId": row.name.replace(' ', "-"),
         "summary": row.about,
         "security": security(),
         "parameters": parameters,
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn every_route_is_described() {
         let paths = &description()["paths"];
-        for row in TABLE {
+        for row in table::all() {
             let operation = &paths[format!("{BASE}{}", row.path)];
             assert!(
                 operation.as_object().is_some_and(|o| !o.is_empty()),

@@ -6,12 +6,15 @@ use std::pin::Pin;
 
 use serde_json::{Map, Value};
 
+mod rooms;
+
 use super::commands;
 use super::{Admin, Failure};
 
 /// A command.
 pub(crate) struct Row {
-    /// The word on the command line and on the control socket.
+    /// The word on the command line and on the control socket. Of two words the first is a group, whose subject is the
+    /// first argument: `room mute` is `flashgate room NAME mute …`.
     pub(crate) name: &'static str,
     /// What it does, in a sentence without a full stop.
     pub(crate) about: &'static str,
@@ -93,7 +96,12 @@ pub(crate) type Answer<'a> = Pin<Box<dyn Future<Output = Result<Value, Failure>>
 pub(crate) type Run = for<'a> fn(&'a Admin, &'a Args) -> Answer<'a>;
 
 /// Every command.
-pub(crate) const TABLE: &[Row] = &[
+pub(crate) fn all() -> impl Iterator<Item = &'static Row> {
+    TABLE.iter().chain(rooms::ROWS)
+}
+
+/// The commands that are about the gateway and its calls.
+const TABLE: &[Row] = &[
     Row {
         name: "status",
         about: "Show how the gateway is: calls, clients, load, where it listens",
@@ -110,6 +118,8 @@ pub(crate) const TABLE: &[Row] = &[
             plain("answered", "/calls/answered"),
             plain("clients", "/sessions"),
             plain("streams", "/streams"),
+            plain("rooms", "/rooms/now"),
+            plain("in rooms", "/rooms/members"),
             plain("registered", "/registered"),
             plain("trunks up", "/trunks"),
             column("media lag", "/lag_ms", Unit::Ms),
@@ -182,6 +192,15 @@ pub(crate) const TABLE: &[Row] = &[
             "no legs",
         ),
         run: |admin, args| Box::pin(commands::call_info(admin, args)),
+    },
+    Row {
+        name: "ladder",
+        about: "Show who said what to whom in a call, over or not: SIP messages and client commands",
+        method: Method::Get,
+        path: "/calls/{id}/ladder",
+        args: &[ID],
+        shape: Shape::Message,
+        run: |admin, args| Box::pin(super::ladder::ladder(admin, args)),
     },
     Row {
         name: "hangup",
@@ -343,10 +362,15 @@ pub(crate) const fn column(head: &'static str, at: &'static str, unit: Unit) -> 
 
 /// The command of a name.
 pub(crate) fn find(name: &str) -> Option<&'static Row> {
-    TABLE.iter().find(|row| row.name == name)
+    all().find(|row| row.name == name)
 }
 
 impl Row {
+    /// The group and the word in it, when it belongs to one.
+    pub(crate) fn in_group(&self) -> Option<(&'static str, &'static str)> {
+        self.name.split_once(' ')
+    }
+
     /// Carries it out, once its arguments are what they must be.
     pub(crate) async fn run(&self, admin: &Admin, args: &Args) -> Result<Value, Failure> {
         for (name, value) in args {
@@ -383,8 +407,8 @@ mod tests {
 
     #[test]
     fn names_and_routes_are_unique_and_paths_name_arguments() {
-        for (i, row) in TABLE.iter().enumerate() {
-            for other in &TABLE[i + 1..] {
+        for (i, row) in all().enumerate() {
+            for other in all().skip(i + 1) {
                 assert_ne!(row.name, other.name);
                 assert!(
                     row.path != other.path || row.method != other.method,
@@ -401,6 +425,12 @@ mod tests {
                 );
             }
             assert!(row.method == Method::Get || matches!(row.shape, Shape::Message));
+            let grouped = row.name.contains(' ');
+            assert!(
+                !grouped || row.args.first().is_some_and(|a| a.required),
+                "{}",
+                row.name
+            );
         }
     }
 }

@@ -39,17 +39,11 @@ fn man(mut command: Command, out: &mut Vec<u8>) -> io::Result<()> {
     page.render_options_section(out)?;
     writeln!(out, ".SH COMMANDS")?;
     for sub in command.get_subcommands().filter(|s| s.get_name() != "help") {
-        writeln!(out, ".SS \"flashgate {}\"", sub.get_name())?;
-        if let Some(about) = sub.get_about() {
-            writeln!(out, "{about}.")?;
-        }
-        for arg in sub.get_arguments().filter(|a| a.get_id() != "help") {
-            writeln!(out, ".TP\n{}", roman(&arg.to_string()))?;
-            writeln!(
-                out,
-                "{}",
-                roman(&arg.get_help().map(ToString::to_string).unwrap_or_default())
-            )?;
+        section(&format!("flashgate {}", sub.get_name()), sub, out)?;
+        for verb in sub.get_subcommands().filter(|s| s.get_name() != "help") {
+            let subject = sub.get_positionals().next().map(|a| a.to_string());
+            let title = [sub.get_name(), &subject.unwrap_or_default(), verb.get_name()].join(" ");
+            section(&format!("flashgate {title}"), verb, out)?;
         }
     }
     writeln!(out, ".SH FILES")?;
@@ -60,6 +54,19 @@ fn man(mut command: Command, out: &mut Vec<u8>) -> io::Result<()> {
         out,
         ".SH EXIT STATUS\n0: success. 1: the request failed; a line on stderr says what to do. 2: wrong usage."
     )
+}
+
+fn section(title: &str, command: &Command, out: &mut Vec<u8>) -> io::Result<()> {
+    writeln!(out, ".SS \"{title}\"")?;
+    if let Some(about) = command.get_about() {
+        writeln!(out, "{about}.")?;
+    }
+    for arg in command.get_arguments().filter(|a| a.get_id() != "help") {
+        writeln!(out, ".TP\n{}", roman(&arg.to_string()))?;
+        let help = arg.get_help().map(ToString::to_string);
+        writeln!(out, "{}", roman(&help.unwrap_or_default()))?;
+    }
+    Ok(())
 }
 
 const FILES: &[(&str, &str)] = &[
@@ -107,5 +114,6 @@ mod tests {
             assert!(bash.contains(name), "{name}");
         }
         assert!(page.contains("\\-\\-json"));
+        assert!(page.contains(".SS \"flashgate room <room> kick\""), "{page}");
     }
 }

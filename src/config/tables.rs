@@ -715,5 +715,8 @@ section! {
         level: LogLevel = LogLevel::Info;
         /// "text" or "json".
         format: LogFormat = LogFormat::Text;
+        /// Memory for the SIP messages and client commands of the last calls, which `flashgate ladder` and the console
+        /// show as a diagram, without passwords, keys and digits. "0B": none are kept.
+        ladder: Size = Size(4 << 20), where within(Size(0)..=Size(1 << 30));
     }
 }

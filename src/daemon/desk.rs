@@ -81,6 +81,7 @@ impl Desk {
                 name: config.node.name.clone(),
                 listening,
                 started: at,
+                sounds: config.conference.prompts.as_ref().map(PathBuf::from),
             }),
             exchange,
             shards,

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use base::{CallId, EndReason, LegId, Time};
+use call::RoomEvent;
 
 use crate::shard::{Command, LegStats};
 
@@ -73,6 +74,13 @@ pub enum News {
     },
     /// A call ended; its record is complete.
     Ended(Box<CallRecord>),
+    /// Something happened in a room.
+    Room {
+        /// In which.
+        room: String,
+        /// What.
+        event: RoomEvent,
+    },
     /// A call was refused before it began.
     Refused {
         /// Why.

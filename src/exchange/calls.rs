@@ -62,6 +62,7 @@ impl Exchange {
             leg.call = Some(id);
         }
         self.book.began(now, id, caller);
+        self.ladder.joins(now, caller, id);
         self.assign(caller, id);
         tracing::info!(call = %id, leg = %caller, callees = callees.ring.len(), "call begins");
         self.ring_all(now, id, callees.ring);
@@ -71,7 +72,10 @@ impl Exchange {
     /// Rings more callees of a call at once.
     pub(super) fn ring_all(&mut self, now: Time, id: CallId, callees: Vec<Callee>) {
         // All are known before the first is rung: one that refuses at once must not end the call.
-        let rung: Vec<_> = callees.into_iter().map(|c| (self.add_callee(id), c)).collect();
+        let rung: Vec<_> = callees
+            .into_iter()
+            .map(|c| (self.add_callee(now, id), c))
+            .collect();
         for (leg, callee) in rung {
             let wanted = self
                 .calls
@@ -84,8 +88,9 @@ impl Exchange {
     }
 
     /// Makes a leg for one more callee of a call.
-    fn add_callee(&mut self, id: CallId) -> LegId {
+    fn add_callee(&mut self, now: Time, id: CallId) -> LegId {
         let leg = self.new_leg();
+        self.ladder.joins(now, leg, id);
         if let Some(entry) = self.calls.get_mut(&id) {
             entry.call.add_callee(leg);
         }
@@ -144,7 +149,7 @@ impl Exchange {
             && let Some(next) = entry.hunt.pop_front()
         {
             tracing::info!(call = %id, %leg, status = outcome.status, "the next trunk is tried");
-            let next_leg = self.add_callee(id);
+            let next_leg = self.add_callee(now, id);
             self.ring(now, id, next_leg, next);
         }
         if let Some(entry) = self.calls.get_mut(&id) {
@@ -212,6 +217,7 @@ impl Exchange {
         let normal = talked_at.is_some() && outcome.reason == EndReason::HungUp;
         let status = if normal { 200 } else { outcome.status };
         self.book.ended(now, id, status, outcome.reason);
+        self.ladder.over(now, id);
         tracing::info!(
             call = %id,
             status,

@@ -5,10 +5,11 @@ use std::io;
 use std::time::Duration;
 
 use base::{CallId, Rng, ShardId, Time};
+use call::Outcome;
 use tokio::sync::{mpsc, oneshot};
 
 use super::transport::{Arrival, Peer, SendError, SipSockets, Transports};
-use super::{Ask, Dial, Exchange, News, Output, Settings, Snapshot};
+use super::{Ask, Dial, Exchange, News, Output, RoomOrder, Said, Settings, Snapshot};
 use crate::net::{Clock, Parcel, Resolver, TlsConnector};
 use crate::shard::{Dialled, Event, Message, ShardHandle};
 
@@ -38,6 +39,10 @@ pub(crate) enum Request {
     HangUpAll(oneshot::Sender<()>),
     /// Show yourself.
     Look(Ask, oneshot::Sender<Box<Snapshot>>),
+    /// Show what was said in a call.
+    Ladder(CallId, oneshot::Sender<Option<Vec<Said>>>),
+    /// Do something with a room; answered by what came of it.
+    Room(String, RoomOrder, oneshot::Sender<Result<(), Outcome>>),
     /// End one call; answered by whether there is such a call.
     HangUp(CallId, oneshot::Sender<bool>),
     /// Take other settings, with who may register without a password and the trunks that changed.
@@ -161,8 +166,14 @@ pub(crate) async fn run(start: Start) -> io::Result<()> {
                     Some(Request::Look(ask, answer)) => {
                         let _asker_gone = answer.send(Box::new(driver.exchange.snapshot(now, &ask)));
                     }
+                    Some(Request::Ladder(call, answer)) => {
+                        let _asker_gone = answer.send(driver.exchange.ladder(call));
+                    }
                     Some(Request::HangUp(call, done)) => {
                         let _asker_gone = done.send(driver.exchange.hang_up(now, call));
+                    }
+                    Some(Request::Room(room, order, done)) => {
+                        let _asker_gone = done.send(driver.exchange.room_order(now, &room, order));
                     }
                     Some(Request::HangUpAll(done)) => {
                         driver.exchange.hang_up_all(now);
@@ -222,6 +233,12 @@ impl Driver {
 
     /// Passes the news on.
     fn tell(&mut self) {
+        // Only those who look on want these: they never keep a record waiting.
+        for (room, event) in self.exchange.take_room_events() {
+            if self.untold.is_empty() {
+                let _nobody_has_room = self.news.try_send(News::Room { room, event });
+            }
+        }
         while let Some(news) = self.exchange.poll_news() {
             if self.untold.len() >= UNTOLD {
                 tracing::error!("records of calls are lost: their file takes none; see [records]");

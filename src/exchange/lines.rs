@@ -179,6 +179,7 @@ impl Exchange {
             }
             Err(outcome) => (String::new().into(), Err(outcome)),
         };
+        self.ladder.session(session, leg);
         self.book.party(leg, "line", party.address(), None);
         self.book.dials(leg, target);
         self.begin(now, leg, party, resolved);
@@ -221,6 +222,7 @@ impl Exchange {
                 kind,
             },
         );
+        self.ladder.session(session, leg);
         self.book.party(leg, "line", party.to.clone(), None);
         self.book.callee(now, call, leg, false);
         let event = LineEvent::Incoming {

@@ -13,6 +13,7 @@ mod dial;
 mod dialler;
 pub(crate) mod driver;
 mod guard;
+mod ladder;
 mod line_leg;
 mod line_rooms;
 mod lines;
@@ -58,12 +59,14 @@ use book::Book;
 use control::Way;
 use dial::Callee;
 use guard::Guard;
+use ladder::Ladder;
+pub use ladder::Said;
 use line_leg::LineLeg;
 use lines::Lines;
 use outbound::OutboundLeg;
 pub use outbound::{NamedRemote, OutboundSettings};
-pub use prompts::Prompts;
-pub use room_words::{Conference, ConfiguredRoom, RoomInfo, RoomOrder};
+pub use prompts::{Prompts, read_sound};
+pub use room_words::{Conference, ConfiguredRoom, RoomInfo, RoomMember, RoomOrder};
 use rooms::Rooms;
 pub use security::Protection;
 use sip_leg::SipLeg;
@@ -72,7 +75,7 @@ use transfer::TransferLeg;
 use wiring::Wiring;
 
 pub use book::{CallRecord, Counters, News, Party, SetUp, TrunkBook};
-pub use view::{Ask, CallView, ContactView, LegView, Snapshot, TrunkView, UserView};
+pub use view::{Ask, CallView, ContactView, LegView, RoomSums, Snapshot, TrunkView, UserView};
 
 /// How long a published stream is waited for to show its codec before its call is dialled without it.
 const CODEC_WAIT: Duration = Duration::from_millis(300);
@@ -159,6 +162,8 @@ pub struct Settings {
     pub conference: Conference,
     /// Streams on servers elsewhere.
     pub outbound: OutboundSettings,
+    /// Memory for what was said in calls, bytes; 0: nothing is kept.
+    pub ladder: usize,
     /// How many shards there are.
     pub shards: u16,
 }
@@ -299,6 +304,7 @@ pub struct Exchange {
     next_dial: u64,
     drained_told: bool,
     book: Book,
+    ladder: Ladder,
 }
 
 impl Exchange {
@@ -338,6 +344,7 @@ impl Exchange {
             next_dial: 0,
             drained_told: false,
             book: Book::default(),
+            ladder: Ladder::new(settings.ladder),
             settings,
         };
         exchange.register_trunks(now, |_| true);
@@ -347,12 +354,25 @@ impl Exchange {
 
     /// A datagram came in on a SIP socket.
     pub fn handle_datagram(&mut self, now: Time, source: Source, bytes: &[u8]) {
+        self.ladder
+            .sip(now, false, source.transport.via(), source.remote, bytes);
         self.sip.handle_datagram(now, source, bytes);
         self.pump(now);
     }
 
     /// A message was framed on a SIP connection.
     pub fn handle_message(&mut self, now: Time, source: Source, message: Result<Message, ParseError>) {
+        if self.ladder.is_on()
+            && let Ok(message) = &message
+        {
+            self.ladder.sip(
+                now,
+                false,
+                source.transport.via(),
+                source.remote,
+                &message.to_bytes(),
+            );
+        }
         self.sip.handle_message(now, source, message);
         self.pump(now);
     }
@@ -401,6 +421,11 @@ impl Exchange {
             Event::LegBroke { leg } if self.room_broke(now, Some(shard), leg) => {}
             Event::LegBroke { leg } => self.leg_broke(now, leg),
             Event::Room { room, event } => self.handle_mixer(shard, room, event),
+            Event::Said {
+                session,
+                outgoing,
+                words,
+            } => self.ladder.client(now, outgoing, session, words),
             Event::RtpSilent { leg } => self.sip_leg_failed(now, leg, EndReason::TimedOut),
             Event::Digit { leg, digit, .. } if self.room_digit(now, leg, digit) => {}
             Event::Digit { leg, digit, in_band } => {
@@ -472,6 +497,11 @@ impl Exchange {
         self.book.poll_news()
     }
 
+    /// What was said in a call, as far as it is kept, without secrets; `None` when nothing is known of it.
+    pub fn ladder(&self, call: CallId) -> Option<Vec<Said>> {
+        self.ladder.of(call)
+    }
+
     /// Ends one call; false when there is no such call.
     pub fn hang_up(&mut self, now: Time, id: CallId) -> bool {
         let Some(entry) = self.calls.get_mut(&id) else {
@@ -502,6 +532,7 @@ impl Exchange {
         for trunk in changed {
             self.book.trunks.remove(trunk);
         }
+        self.ladder.set_budget(settings.ladder);
         self.settings = Arc::new(settings);
         self.register_trunks(now, |trunk| changed.contains(&trunk.name));
         self.pump(now);
@@ -562,7 +593,18 @@ impl Exchange {
         while let Some(output) = self.sip.poll_output() {
             match output {
                 sip::Output::Event(event) => self.handle_sip(now, event),
-                output => self.outputs.push_back(Output::Sip(Box::new(output))),
+                output => {
+                    if let sip::Output::Send {
+                        transport,
+                        remote,
+                        bytes,
+                        ..
+                    } = &output
+                    {
+                        self.ladder.sip(now, true, transport.via(), *remote, bytes);
+                    }
+                    self.outputs.push_back(Output::Sip(Box::new(output)));
+                }
             }
         }
         if self.admission.draining() && self.calls.is_empty() && !self.drained_told {

@@ -45,7 +45,7 @@ impl Prompts {
         for prompt in Prompt::ALL {
             let path = folder.join(prompt.label()).with_extension("wav");
             if path.exists() {
-                let sound = read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+                let sound = read_sound(&path).map_err(|e| format!("{}: {e}", path.display()))?;
                 prompts.set(prompt, sound);
             }
         }
@@ -59,8 +59,11 @@ impl Prompts {
     }
 }
 
-/// A WAV file: 16 bit, one or two channels, 8 to 48 kHz.
-fn read(path: &Path) -> Result<Sound, String> {
+/// Reads a WAV file: 16 bit, one or two channels, 8 to 48 kHz, 10 minutes at most.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn read_sound(path: &Path) -> Result<Sound, String> {
     let mut file = hound::WavReader::open(path).map_err(|e| e.to_string())?;
     let spec = file.spec();
     let usable = spec.bits_per_sample == 16

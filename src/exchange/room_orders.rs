@@ -1,12 +1,12 @@
 //! What is shown of rooms, and what is done with them at the word of an operator or a client.
 
-use base::{EndReason, Redacted, ShardId, Time};
-use call::{Outcome, RoomEvent, Target};
+use base::{CallId, EndReason, LegId, Redacted, ShardId, Time};
+use call::{Member, Outcome, Role, RoomEvent, Target};
 
 use super::line_leg::Party;
-use super::room_words::{RoomInfo, RoomOrder};
+use super::room_words::{RoomInfo, RoomMember, RoomOrder};
 use super::rooms::Recorded;
-use super::{Exchange, Kind, Leg};
+use super::{Exchange, Kind, Leg, RoomSums};
 use crate::shard::{Command, RoomCommand};
 
 impl Exchange {
@@ -20,9 +20,42 @@ impl Exchange {
             members: open
                 .room
                 .members()
-                .map(|(leg, m)| (leg, m.clone(), open.room.speaks(leg)))
+                .map(|(leg, member)| self.room_member(leg, member, open.room.speaks(leg)))
                 .collect(),
         })
+    }
+
+    /// The rooms in figures.
+    pub(super) fn room_sums(&self) -> RoomSums {
+        let mut sums = RoomSums::default();
+        for open in self.rooms.open.values() {
+            sums.rooms += 1;
+            sums.recorded += usize::from(open.room.is_recording());
+            for (leg, member) in open.room.members().filter(|(_, m)| !m.at_door) {
+                match member.role {
+                    Role::Listener => sums.listeners += 1,
+                    Role::Participant | Role::Moderator => sums.members += 1,
+                }
+                sums.talkers += usize::from(open.room.speaks(leg));
+            }
+        }
+        sums
+    }
+
+    fn room_member(&self, leg: LegId, member: &Member, speaks: bool) -> RoomMember {
+        let call = self.legs.get(&leg).and_then(|l| l.call);
+        let tapped = self.rooms.taps.iter().find(|(_, tap)| **tap == leg);
+        let party = tapped.map(|(party, _)| *party).or_else(|| {
+            let (a, b) = self.calls.get(&call?)?.connected?;
+            Some(if a == leg { b } else { a })
+        });
+        RoomMember {
+            leg,
+            member: member.clone(),
+            speaks,
+            call,
+            halves: party.map_or(Vec::new(), |p| self.halves(p).all().collect()),
+        }
     }
 
     /// Does something with a room.
@@ -31,12 +64,18 @@ impl Exchange {
     /// There is no such room or member, or the target cannot be called.
     pub fn room_order(&mut self, now: Time, name: &str, order: RoomOrder) -> Result<(), Outcome> {
         let missing = || Outcome::new(EndReason::NotFound);
+        // A call may open the room that it comes into.
+        if let RoomOrder::Take(call) = order {
+            return self.take_call(now, call, name);
+        }
         let room = self.rooms.get(name).ok_or_else(missing)?;
         let leg = match order {
             RoomOrder::Mute(leg, _)
             | RoomOrder::Deafen(leg, _)
             | RoomOrder::Gain(leg, _)
-            | RoomOrder::Kick(leg) => Some(leg),
+            | RoomOrder::Kick(leg)
+            | RoomOrder::Play(Some(leg), _)
+            | RoomOrder::Hush(Some(leg)) => Some(leg),
             _ => None,
         };
         if leg.is_some_and(|leg| !room.members().any(|(l, _)| l == leg)) {
@@ -51,6 +90,18 @@ impl Exchange {
             RoomOrder::End => room.end(),
             RoomOrder::Record(each) => self.record_room(name, each)?,
             RoomOrder::StopRecording => self.stop_recording(name),
+            RoomOrder::Play(to, sound) => self.tell_mixers(name, to, |to| RoomCommand::Play {
+                to,
+                sound: sound.clone(),
+            }),
+            RoomOrder::Hush(to) => self.tell_mixers(name, to, |to| RoomCommand::Hush { to }),
+            RoomOrder::Take(_) => {}
+            RoomOrder::Give(call) => {
+                let (a, b) = self.call_legs(call).ok_or_else(missing)?;
+                for leg in [a, b] {
+                    self.leave_room(now, leg);
+                }
+            }
             RoomOrder::Dial {
                 target: dialled,
                 user,
@@ -70,6 +121,33 @@ impl Exchange {
         }
         self.pump(now);
         Ok(())
+    }
+
+    /// Takes both parties of a call into a room, or none of them.
+    fn take_call(&mut self, now: Time, call: CallId, name: &str) -> Result<(), Outcome> {
+        let legs = self.call_legs(call).ok_or(Outcome::new(EndReason::NotFound))?;
+        self.join_room(now, legs.0, name, Role::Participant)?;
+        if let Err(outcome) = self.join_room(now, legs.1, name, Role::Participant) {
+            self.leave_room(now, legs.0);
+            return Err(outcome);
+        }
+        Ok(())
+    }
+
+    /// Tells the mixer of a member, or those of all.
+    fn tell_mixers(&mut self, name: &str, to: Option<LegId>, command: impl Fn(Option<LegId>) -> RoomCommand) {
+        let Some(open) = self.rooms.open.get(name) else {
+            return;
+        };
+        let room = open.id;
+        let shards: Vec<ShardId> = match to {
+            Some(leg) => self.wiring.shard_of(leg).into_iter().collect(),
+            None => open.shards.keys().copied().collect(),
+        };
+        for shard in shards {
+            let command = command(to);
+            self.command(shard, Command::Room { room, command });
+        }
     }
 
     /// Begins to record a room.

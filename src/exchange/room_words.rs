@@ -1,8 +1,10 @@
 //! What is configured of rooms, what is shown of them, and what may be asked of them.
 
-use base::LegId;
+use std::sync::Arc;
+
+use base::{CallId, LegId};
 use call::{Member, RoomRules};
-use media::RoomOptions;
+use media::{RoomOptions, Sound};
 
 use super::prompts::Prompts;
 use crate::config::Pattern;
@@ -49,8 +51,23 @@ pub struct RoomInfo {
     pub recording: bool,
     /// Who has the floor.
     pub speaker: Option<LegId>,
-    /// Who is there, with whether it speaks.
-    pub members: Vec<(LegId, Member, bool)>,
+    /// Who is there.
+    pub members: Vec<RoomMember>,
+}
+
+/// A member as a list shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomMember {
+    /// Its leg, by which it is named in orders.
+    pub leg: LegId,
+    /// What it is like.
+    pub member: Member,
+    /// Whether it speaks.
+    pub speaks: bool,
+    /// Its call.
+    pub call: Option<CallId>,
+    /// Its party's media halves, by which shards know what it sends.
+    pub halves: Vec<LegId>,
 }
 
 /// What may be asked of a room from outside.
@@ -72,6 +89,14 @@ pub enum RoomOrder {
     Record(bool),
     /// Recordings end.
     StopRecording,
+    /// A sound is played after those that play: to a member, or to all.
+    Play(Option<LegId>, Arc<Sound>),
+    /// The sounds of a member stop, or those that all hear.
+    Hush(Option<LegId>),
+    /// Both parties of a call that is up come in; the call stays.
+    Take(CallId),
+    /// They go back to their call.
+    Give(CallId),
     /// Somebody is called in, on behalf of a user.
     Dial {
         /// Whom: any target.

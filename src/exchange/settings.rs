@@ -96,6 +96,7 @@ pub fn exchange(config: &Config, listening: &Listening, shards: usize) -> Result
             .transpose()?,
         conference: conference(config)?,
         outbound: outbound(config)?,
+        ladder: usize::try_from(config.log.ladder.0).unwrap_or(usize::MAX),
         shards: u16::try_from(shards).unwrap_or(1),
     })
 }

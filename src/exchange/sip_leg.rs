@@ -297,6 +297,9 @@ impl Exchange {
             },
         );
         self.by_handle.insert(handle, leg);
+        if let Some(call_id) = self.sip.call_id(handle) {
+            self.ladder.dialog(call_id, leg);
+        }
         let caller_id = name.uri.user().map(|u| u.into_owned()).unwrap_or_default();
         self.book.party(leg, "sip", name.uri.to_string(), None);
         self.book.dials(leg, target.to_string());
@@ -450,6 +453,9 @@ impl Exchange {
         match self.sip.invite(now, invite) {
             Ok(handle) => {
                 self.by_handle.insert(handle, leg);
+                if let Some(call_id) = self.sip.call_id(handle) {
+                    self.ladder.dialog(call_id, leg);
+                }
                 if let Some(sip) = self.sip_leg(leg) {
                     sip.handle = Some(handle);
                 }

@@ -159,6 +159,7 @@ impl Exchange {
             self.deadlines.push(Reverse((now + CODEC_WAIT, Due::Dial(leg))));
             leg
         });
+        self.ladder.session(session, leg);
         let mut call = None;
         if let Some(entry) = self.legs.get_mut(&leg)
             && let Kind::Stream(stream) = &mut entry.kind

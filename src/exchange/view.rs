@@ -7,7 +7,7 @@ use base::{CallId, LegId, Time};
 use call::CallState;
 
 use super::book::{Counters, Party, TrunkBook};
-use super::{Exchange, Kind};
+use super::{Exchange, Kind, RoomInfo};
 
 /// What is asked for, with the most that is to be shown of each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,6 +18,23 @@ pub struct Ask {
     pub call: Option<CallId>,
     /// Registered users.
     pub users: usize,
+    /// Rooms with their members.
+    pub rooms: usize,
+}
+
+/// The rooms in figures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RoomSums {
+    /// Rooms.
+    pub rooms: usize,
+    /// Who is in them and may speak.
+    pub members: usize,
+    /// Who is in them and only hears.
+    pub listeners: usize,
+    /// Who speaks now.
+    pub talkers: usize,
+    /// Rooms that are recorded.
+    pub recorded: usize,
 }
 
 /// One leg of a call.
@@ -116,6 +133,10 @@ pub struct Snapshot {
     pub users: Vec<UserView>,
     /// Trunks, in the order of the configuration.
     pub trunks: Vec<TrunkView>,
+    /// Rooms, by name, as many as were asked for.
+    pub rooms: Vec<RoomInfo>,
+    /// All rooms in figures.
+    pub room_sums: RoomSums,
     /// SIP transactions under way.
     pub transactions: usize,
     /// Sums since the start.
@@ -163,6 +184,8 @@ impl Exchange {
             registered,
             users,
             trunks: trunks.collect(),
+            rooms: self.rooms().take(ask.rooms).collect(),
+            room_sums: self.room_sums(),
             transactions: self.sip.transactions(),
             counters: self.book.counters.clone(),
         }

@@ -174,6 +174,16 @@ pub enum Event {
         /// Why.
         reason: EndReason,
     },
+    /// A client said something or was told, for the diagram of its calls: the name of a command and the number of its
+    /// arguments, which may be secrets.
+    Said {
+        /// Which client.
+        session: SessionId,
+        /// By the gateway rather than to it.
+        outgoing: bool,
+        /// What.
+        words: String,
+    },
     /// A client wants something.
     Intent {
         /// Which client.

@@ -609,7 +609,26 @@ impl Shard {
         self.outbox.event(Event::Intent { session, intent });
     }
 
+    /// What a client said or was told goes into the diagram of its calls.
+    fn said(&mut self, session: SessionId, outgoing: bool, words: impl FnOnce() -> String) {
+        if self.settings.tells {
+            let words: String = words().chars().filter(|c| !c.is_control()).take(80).collect();
+            self.outbox.event(Event::Said {
+                session,
+                outgoing,
+                words,
+            });
+        }
+    }
+
     fn stream_event(&mut self, now: Time, session: SessionId, leg: LegId, event: StreamEvent) {
+        self.said(session, true, || match &event {
+            StreamEvent::Accepted => "onStatus: accepted".to_owned(),
+            StreamEvent::Refused(outcome) => format!("onStatus: refused, {}", outcome.line()),
+            StreamEvent::Unpublished => "onStatus: unpublished".to_owned(),
+            StreamEvent::Published => "onStatus: published".to_owned(),
+            StreamEvent::Ended(outcome) => format!("onStatus: over, {}", outcome.line()),
+        });
         let over = matches!(event, StreamEvent::Refused(_) | StreamEvent::Ended(_));
         if let Some(entry) = self.sessions.get_mut(&session) {
             entry.stream_event(now, leg, event);

@@ -227,6 +227,9 @@ impl Shard {
 
     fn open_stream(&mut self, now: Time, id: SessionId, stream: u32, name: &StreamName, publishes: bool) {
         self.close_stream(now, id, stream, publishes);
+        self.said(id, false, || {
+            format!("{} {}", if publishes { "publish" } else { "play" }, name.name)
+        });
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
@@ -296,6 +299,7 @@ impl Shard {
             return;
         };
         session.streams.retain(|s| s.leg != leg);
+        self.said(id, false, || "closeStream".to_owned());
         self.close_leg(now, leg);
         self.intend(id, Intent::Close { leg });
     }

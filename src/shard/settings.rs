@@ -36,6 +36,8 @@ pub struct Settings {
     pub(super) outbound: ClientConfig,
     /// Which dialects are spoken, and where.
     pub(super) dialects: dialect::Options,
+    /// Whether the exchange is told what clients say and are told.
+    pub(super) tells: bool,
 }
 
 impl Settings {
@@ -78,6 +80,7 @@ impl Settings {
             },
             rtmp,
             dialects: dialects(&config.rtmp),
+            tells: config.log.ladder.0 > 0,
         }
     }
 

@@ -2,8 +2,8 @@
 // The console: shows what the API gives, live by its event stream. Text only ever enters the page as text.
 
 const $ = (id) => document.getElementById(id);
-const pages = ["overview", "calls", "call", "users", "trunks", "log"];
-const state = { status: null, calls: [], history: [], lines: [], call: null, page: "overview" };
+const pages = ["overview", "calls", "call", "rooms", "room", "users", "trunks", "log"];
+const state = { status: null, calls: [], history: [], lines: [], rooms: [], call: null, room: null, page: "overview" };
 const KEPT = 2000;
 
 function make(tag, attributes, ...children) {
@@ -87,6 +87,7 @@ function table(holder, columns, rows, key, none) {
       columns.forEach((c, i) => { if (c.build) tr.children[i].append(c.build(row)); });
     }
     columns.forEach((c, i) => {
+      if (c.update) c.update(tr.children[i].firstChild, row);
       if (c.build) return;
       const text = String(c.text(row) ?? "");
       if (tr.children[i].textContent !== text) tr.children[i].textContent = text;
@@ -117,6 +118,56 @@ const callColumns = [
   { head: "Round trip", n: true, text: (c) => (c.rtt_ms ? ms(c.rtt_ms) : "") },
   { head: "Delay", n: true, text: (c) => ms(c.delay_ms) },
   { head: "", build: (c) => make("button", { class: "danger", "aria-label": "Hang up " + c.id, on: { click: () => hangUp(c.id) } }, "Hang up") },
+];
+
+const roomColumns = [
+  { head: "Room", build: (r) => make("a", { href: "#room/" + encodeURIComponent(r.name) }, r.name) },
+  { head: "Members", n: true, text: (r) => r.members },
+  { head: "Listeners", n: true, text: (r) => r.listeners },
+  { head: "Talking", n: true, text: (r) => r.talkers },
+  { head: "Has the floor", text: (r) => r.speaker },
+  { head: "Door", text: (r) => (r.locked ? "locked" : "open"), mood: (r) => (r.locked ? "warn" : "") },
+  { head: "Recorded", text: (r) => (r.recording ? "yes" : "") },
+];
+
+const roomPath = (rest = "") => "/rooms/" + encodeURIComponent(state.room) + rest;
+async function inRoom(path, method, body) {
+  await act(roomPath(path), method, body);
+  drawRoom();
+}
+function memberAct(m, verb) { return inRoom("/members/" + m.id + "/" + verb, "POST"); }
+async function kick(m) {
+  if (await sure("Send " + (m.name || m.id) + " away?", "Send away")) await inRoom("/members/" + m.id, "DELETE");
+}
+
+// What a button does depends on the row as it is now, so rows are kept on their elements.
+const memberColumns = [
+  { head: "Member", text: (m) => m.name || m.id },
+  { head: "Role", text: (m) => (m.at_door ? "at the door" : m.role) },
+  { head: "Here for", n: true, text: (m) => clock(m.seconds) },
+  { head: "Call", build: (m) => (m.call ? make("a", { href: "#call/" + m.call }, m.call) : "") },
+  { head: "State", text: (m) => [m.speaks && "talks", m.muted && "muted", m.deaf && "deaf", m.hand && "hand up"].filter(Boolean).join(", "),
+    mood: (m) => (m.hand ? "warn" : m.speaks ? "good" : "") },
+  { head: "Level", build: () => make("div", { class: "meter", role: "meter", "aria-label": "Level", "aria-valuemin": -60, "aria-valuemax": 0 }, make("i")),
+    update: (meter, m) => drawLevel(meter, m.level_dbov) },
+  { head: "Gain", build: (m) => make("label", {}, make("input", { type: "range", min: -20, max: 20, step: 1, "aria-label": "Gain of " + (m.name || m.id),
+      on: { change: (e) => inRoom("/members/" + m.id + "/gain", "POST", { db: e.target.value }) } }), " ", make("span")),
+    update: (label, m) => {
+      if (document.activeElement !== label.firstChild) label.firstChild.value = m.gain_db;
+      label.lastChild.textContent = (m.gain_db > 0 ? "+" : "") + m.gain_db + " dB";
+    } },
+  { head: "", build: (m) => {
+      const holder = make("span", {});
+      const mute = make("button", { on: { click: () => memberAct(holder.row, holder.row.muted ? "unmute" : "mute") } });
+      holder.append(mute, make("button", { class: "danger", "aria-label": "Kick " + (m.name || m.id), on: { click: () => kick(holder.row) } }, "Kick"));
+      return holder;
+    },
+    update: (holder, m) => {
+      holder.row = m;
+      holder.firstChild.textContent = m.muted ? "Unmute" : "Mute";
+      holder.firstChild.setAttribute("aria-label", (m.muted ? "Unmute " : "Mute ") + (m.name || m.id));
+      holder.firstChild.hidden = m.role === "listener";
+    } },
 ];
 
 const userColumns = [
@@ -183,10 +234,11 @@ function drawStatus() {
   $("state").textContent = stuck ? "a shard is stuck" : s.state;
   $("state").className = "pill " + (stuck ? "bad" : s.state === "running" ? "good" : "warn");
   $("count").textContent = s.calls.now || "";
+  $("room-count").textContent = s.rooms.now || "";
   if (state.page !== "overview") return;
   pairs($("facts"), [
     ["Calls", s.calls.now], ["Ringing", s.calls.ringing + s.calls.dialling], ["Clients", s.sessions], ["Registered", s.registered],
-    ["Streams", s.streams], ["Trunks up", s.trunks], ["Calls so far", s.calls.total], ["Answered", s.calls.answered],
+    ["Streams", s.streams], ["Rooms", s.rooms.now], ["In rooms", s.rooms.members + s.rooms.listeners], ["Trunks up", s.trunks], ["Calls so far", s.calls.total], ["Answered", s.calls.answered],
     ["Refused", s.calls.refused, s.calls.refused ? "warn" : ""], ["Up", days(s.uptime_s)],
   ], true);
   const where = Object.entries(s.listening).filter(([, a]) => a.length).map(([n, a]) => [n.replace("_", " over ").toUpperCase(), a.join(", ")]);
@@ -200,6 +252,38 @@ function drawCalls() {
   const wanted = $("filter").value.toLowerCase();
   const fits = (c) => !wanted || JSON.stringify(c).toLowerCase().includes(wanted);
   table($("calls"), callColumns, state.calls.filter(fits), (c) => c.id, state.calls.length ? "No call fits the filter." : "No calls now.");
+}
+
+function drawLevel(meter, dbov) {
+  const level = dbov ?? -127;
+  meter.firstChild.style.width = Math.max(0, Math.min(100, (level + 60) / 0.6)) + "%";
+  meter.setAttribute("aria-valuenow", Math.max(-60, level));
+}
+
+function drawRooms() {
+  if (state.page !== "rooms") return;
+  table($("rooms"), roomColumns, state.rooms, (r) => r.name, "No rooms are open. Whoever calls conference/NAME opens one.");
+}
+
+async function drawRoom() {
+  const name = state.room;
+  $("h-room").textContent = "Room " + name;
+  let room;
+  // What is not in the list is not asked for: a refusal would be a complaint in the browser's log.
+  if (state.rooms.some((r) => r.name === name)) try { room = await api(roomPath()); } catch (e) { room = null; }
+  if (state.page !== "room" || state.room !== name) return;
+  for (const button of document.querySelectorAll("#page-room button")) if (!$("members").contains(button)) button.disabled = !room;
+  if (!room) {
+    pairs($("room-facts"), [["State", "nobody is there"]], true);
+    $("members").replaceChildren();
+    return;
+  }
+  pairs($("room-facts"), [["Members", room.members.filter((m) => m.role !== "listener").length], ["Listeners", room.listeners],
+    ["Talking", room.talkers], ["Has the floor", room.speaker], ["Door", room.locked ? "locked" : "open", room.locked ? "warn" : ""],
+    ["Recorded", room.recording ? "yes" : "no", room.recording ? "bad" : ""]], true);
+  $("room-lock").textContent = room.locked ? "Unlock" : "Lock";
+  $("room-record").textContent = room.recording ? "Stop recording" : "Record";
+  table($("members"), memberColumns, room.members, (m) => m.id, "Nobody.");
 }
 
 async function drawCall() {
@@ -223,15 +307,31 @@ async function drawCall() {
   call.legs.forEach((leg, i) => {
     const [head, meter, list] = $("legs").children[i].children;
     head.textContent = (leg.role === "caller" ? "Caller: " : "Callee: ") + party(leg);
-    const level = leg.level_dbov ?? -127;
-    meter.firstChild.style.width = Math.max(0, Math.min(100, (level + 60) / 0.6)) + "%";
-    meter.setAttribute("aria-valuenow", Math.max(-60, level));
-    pairs(list, [["Kind", leg.kind], ["Trunk", leg.trunk], ["Level", leg.level_dbov === null ? "" : level + " dBov"], ["Codec in", leg.codec_in],
+    drawLevel(meter, leg.level_dbov);
+    pairs(list, [["Kind", leg.kind], ["Trunk", leg.trunk], ["Level", leg.level_dbov === null ? "" : leg.level_dbov + " dBov"], ["Codec in", leg.codec_in],
       ["Codec out", leg.codec_out], ["Received", leg.received], ["Sent", leg.sent],
       ["Lost, late", leg.lost + ", " + leg.late, lossMood(leg.loss_percent)], ["Concealed", leg.concealed], ["Far end lost", leg.remote_lost],
       ["Jitter", ms(leg.jitter_ms)], ["Round trip", leg.rtt_ms ? ms(leg.rtt_ms) : ""], ["Delay added", ms(leg.delay_ms)],
       ["Left out", leg.left_out_ms ? ms(leg.left_out_ms) : ""]]);
   });
+}
+
+async function drawLadder() {
+  let ladder;
+  try { ladder = await api("/calls/" + encodeURIComponent(state.call) + "/ladder"); } catch (e) { toast(e.message); return null; }
+  $("ladder").hidden = false;
+  $("ladder").firstElementChild.textContent = ladder.message;
+  $("ladder-texts").replaceChildren(...ladder.messages.filter((m) => m.text).map((m) =>
+    make("details", {}, make("summary", {}, m.seconds.toFixed(3) + " s, from " + m.from + " to " + m.to + ": " + m.title), make("pre", {}, m.text))));
+  return ladder;
+}
+async function saveLadder() {
+  const ladder = await drawLadder();
+  if (!ladder) return;
+  const texts = ladder.messages.filter((m) => m.text).map((m) => m.seconds.toFixed(3) + " s, from " + m.from + " to " + m.to + "\n\n" + m.text);
+  const url = URL.createObjectURL(new Blob([[ladder.message, ...texts].join("\n" + "-".repeat(72) + "\n")], { type: "text/plain" }));
+  make("a", { href: url, download: "call-" + ladder.id + ".txt" }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 10000);
 }
 
 const known = new Set(["time", "level", "target", "message", "call"]);
@@ -279,13 +379,15 @@ async function drawTrunks() {
 function show() {
   const [name, id] = location.hash.slice(1).split("/");
   state.page = pages.includes(name) ? name : "overview";
-  state.call = id ? decodeURIComponent(id) : null;
+  state.call = state.page === "call" && id ? decodeURIComponent(id) : null;
+  state.room = state.page === "room" && id ? decodeURIComponent(id) : null;
   for (const page of pages) $("page-" + page).hidden = page !== state.page;
   for (const link of document.querySelectorAll("nav a")) {
-    const here = link.hash === "#" + (state.page === "call" ? "calls" : state.page);
+    const here = link.hash === "#" + ({ call: "calls", room: "rooms" }[state.page] || state.page);
     if (here) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
   }
-  document.title = (state.page === "call" ? "Call " + state.call : state.page[0].toUpperCase() + state.page.slice(1)) + " - flashgate";
+  $("ladder").hidden = true;
+  document.title = (state.call ? "Call " + state.call : state.room ? "Room " + state.room : state.page[0].toUpperCase() + state.page.slice(1)) + " - flashgate";
   draw();
   if (state.page === "call") $("call-log").replaceChildren(...state.lines.filter((l) => l.call === state.call).map(lineOf));
 }
@@ -295,6 +397,8 @@ function draw() {
   if (state.page === "overview") drawPlots();
   if (state.page === "calls") drawCalls();
   if (state.page === "call") drawCall();
+  if (state.page === "rooms") drawRooms();
+  if (state.page === "room") drawRoom();
   if (state.page === "users") drawUsers();
   if (state.page === "trunks") drawTrunks();
   if (state.page === "log") drawLog();
@@ -306,8 +410,11 @@ function listen() {
   on("overview", (o) => {
     state.status = o.status;
     state.calls = o.calls.calls;
+    state.rooms = o.rooms;
     drawStatus();
     drawCalls();
+    drawRooms();
+    if (state.page === "room") drawRoom();
     if (state.page === "call") drawCall();
   });
   on("sample", (s) => {
@@ -331,9 +438,25 @@ async function start() {
     if (await sure("Take no new calls and end when those in progress have ended?", "Drain and end")) await act("/drain", "POST");
   });
   $("hangup").addEventListener("click", () => hangUp(state.call));
+  $("ladder-show").addEventListener("click", drawLadder);
+  $("ladder-save").addEventListener("click", saveLadder);
+  $("room-lock").addEventListener("click", () => inRoom($("room-lock").textContent === "Lock" ? "/lock" : "/unlock", "POST"));
+  $("room-record").addEventListener("click", () => inRoom($("room-record").textContent === "Record" ? "/record" : "/unrecord", "POST"));
+  $("room-hush").addEventListener("click", () => inRoom("/hush", "POST"));
+  $("room-end").addEventListener("click", async () => {
+    if (await sure("Send everybody out of room " + state.room + "?", "End the room")) await inRoom("", "DELETE");
+  });
+  for (const verb of ["dial", "play"]) {
+    $("room-" + verb).addEventListener("submit", (e) => {
+      e.preventDefault();
+      const body = Object.fromEntries([...new FormData(e.target)].filter(([, v]) => v));
+      inRoom("/" + verb, "POST", body);
+    });
+  }
   try {
-    const [status, calls, history, log] = await Promise.all([api("/status"), api("/calls"), api("/history"), api("/log?limit=1000")]);
-    state.status = status; state.calls = calls.calls; state.history = history.samples; state.lines = log.lines;
+    const [status, calls, rooms, history, log] =
+      await Promise.all([api("/status"), api("/calls"), api("/rooms"), api("/history"), api("/log?limit=1000")]);
+    state.status = status; state.calls = calls.calls; state.rooms = rooms.rooms; state.history = history.samples; state.lines = log.lines;
   } catch (e) { toast(e.message); }
   show();
   listen();

@@ -18,6 +18,10 @@ const LOGGED: usize = 400;
 impl Shard {
     /// The client asks to connect.
     pub(super) fn connecting(&mut self, now: Time, id: SessionId, connect: &Connect) {
+        self.said(id, false, || {
+            let app = connect.app.split('?').next().unwrap_or_default();
+            format!("connect {app}")
+        });
         let rng = self.rng.fork();
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
@@ -39,6 +43,7 @@ impl Shard {
 
     /// The client calls a method.
     pub(super) fn command(&mut self, now: Time, id: SessionId, call: Call) {
+        self.said(id, false, || named(&call.name, call.args.len()));
         self.with_dialect(now, id, |dialect, acts| dialect.command(call, acts));
     }
 
@@ -69,6 +74,14 @@ impl Shard {
     }
 
     fn act(&mut self, now: Time, id: SessionId, act: Act) {
+        match &act {
+            Act::Accept(_) => self.said(id, true, || "connect: accepted".to_owned()),
+            Act::Refuse(_) => self.said(id, true, || "connect: refused".to_owned()),
+            Act::Error { description, .. } => self.said(id, true, || format!("_error: {description}")),
+            Act::Call { callback, args, .. } => self.said(id, true, || named(callback.name, args.len())),
+            Act::Result { .. } | Act::Usual(_) => self.said(id, true, || "_result".to_owned()),
+            Act::OpenGates | Act::Intend(_) | Act::Log(_) => {}
+        }
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
@@ -140,5 +153,13 @@ impl Shard {
                 .conn
                 .reject_play(stream, "NetStream.Play.StreamNotFound", text);
         }
+    }
+}
+
+/// The name of a command; of its arguments, which may be passwords or PINs, only the number.
+fn named(name: &str, args: usize) -> String {
+    match args {
+        1 => format!("{name} (1 argument)"),
+        n => format!("{name} ({n} arguments)"),
     }
 }

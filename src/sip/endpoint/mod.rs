@@ -191,6 +191,11 @@ impl Endpoint {
         self.out.pop_front()
     }
 
+    /// The Call-ID of a call (RFC 3261 §8.1.1.4); `None` when its handle is dead.
+    pub fn call_id(&self, call: CallHandle) -> Option<&str> {
+        self.calls.get(&call).map(|c| c.call_id.as_str())
+    }
+
     /// How many calls there are, ending ones included.
     pub fn calls(&self) -> usize {
         self.calls.len()

@@ -1,5 +1,7 @@
 //! Conference rooms.
 
+use std::sync::Arc;
+
 use base::{LegId, Time};
 use call::{Role, RoomEvent};
 use codecs::CodecId;
@@ -68,7 +70,7 @@ fn all_hear(w: &World, all: &[Who], inside: &[Who]) {
 
 fn members(w: &World, room: &str) -> Vec<LegId> {
     let info = w.gateway.exchange.rooms().find(|r| r.name == room);
-    info.map_or(Vec::new(), |r| r.members.iter().map(|(leg, ..)| *leg).collect())
+    info.map_or(Vec::new(), |r| r.members.iter().map(|m| m.leg).collect())
 }
 
 #[test]
@@ -280,6 +282,76 @@ fn keys_and_orders_mute_lock_and_send_away() {
     assert!(members(&w, "team").is_empty());
     w.leave_all();
     w.ends_clean();
+}
+
+#[test]
+fn an_operator_plays_a_sound_turns_a_voice_up_and_takes_a_call_in() {
+    let mut w = world(2, |_| {});
+    let all = party(&mut w, 3);
+    for who in &all[..2] {
+        enter(&mut w, *who, "team");
+        w.run(ms(700));
+    }
+    w.run(secs(3));
+    let level = |w: &World, who: Who, hz: f32| w.ear(who).level(w.now, hz);
+    let hears = |w: &World, who: Who, hz: f32| w.ear(who).hears(w.now, hz);
+    let sound = Arc::new(media::Sound::tones(&[(1_500.0, 4_000)], -20.0));
+    w.order("team", RoomOrder::Play(None, sound.clone())).unwrap();
+    w.run(secs(2));
+    assert!(hears(&w, all[0], 1_500.0) && hears(&w, all[1], 1_500.0));
+    w.order("team", RoomOrder::Hush(None)).unwrap();
+    w.run(secs(2));
+    assert!(!hears(&w, all[0], 1_500.0) && !hears(&w, all[1], 1_500.0));
+    let legs = members(&w, "team");
+    w.order("team", RoomOrder::Play(Some(legs[1]), sound.clone()))
+        .unwrap();
+    w.run(secs(2));
+    assert!(!hears(&w, all[0], 1_500.0) && hears(&w, all[1], 1_500.0));
+    w.order("team", RoomOrder::Hush(Some(legs[1]))).unwrap();
+    assert!(w.order("team", RoomOrder::Play(Some(LegId(7)), sound)).is_err());
+
+    let (tone, before) = (330.0, level(&w, all[1], 330.0).unwrap());
+    w.order("team", RoomOrder::Gain(legs[0], -12)).unwrap();
+    w.run(secs(3));
+    let after = level(&w, all[1], tone).unwrap();
+    assert!((after - before + 12.0).abs() < 2.0, "{before} {after}");
+    w.order("team", RoomOrder::Gain(legs[0], 0)).unwrap();
+
+    // A call of its own comes in, with both parties, and goes back.
+    let friend = w.phone("friend");
+    w.set_tone(friend, 1_900.0);
+    w.dial(friend, "conference/other");
+    enter(&mut w, all[2], "other");
+    w.run(secs(1));
+    let echo = w.phone("echo-caller");
+    w.set_tone(echo, 2_300.0);
+    w.dial(echo, "tone");
+    w.run(secs(1));
+    let call = w.gateway.exchange.snapshot(w.now, &everything()).calls;
+    let call = call.iter().find(|c| c.dialled.contains("tone")).unwrap().call;
+    w.order("team", RoomOrder::Take(call)).unwrap();
+    w.run(secs(3));
+    w.hears(all[0], echo);
+    w.hears(echo, all[0]);
+    w.hears_nothing_of(friend, echo);
+    let sums = w.gateway.exchange.snapshot(w.now, &everything()).room_sums;
+    assert_eq!((sums.rooms, sums.members), (2, 6));
+    w.order("team", RoomOrder::Give(call)).unwrap();
+    w.run(secs(3));
+    w.hears_nothing_of(all[0], echo);
+    w.hears_nothing_of(echo, all[0]);
+    assert!(w.order("team", RoomOrder::Take(base::CallId(99))).is_err());
+    w.leave_all();
+    w.run(secs(1));
+    w.ends_clean();
+}
+
+fn everything() -> flashgate::exchange::Ask {
+    flashgate::exchange::Ask {
+        calls: 100,
+        rooms: 100,
+        ..flashgate::exchange::Ask::default()
+    }
 }
 
 #[test]
