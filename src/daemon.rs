@@ -86,6 +86,8 @@ pub struct Listening {
     pub sip_wss: Vec<SocketAddr>,
     /// The console.
     pub console: Vec<SocketAddr>,
+    /// The console over TLS.
+    pub console_tls: Vec<SocketAddr>,
 }
 
 /// The sockets of a gateway, all bound before anything is built.
@@ -195,6 +197,7 @@ impl Sockets {
             sip_ws: self.sip.addresses(Transport::Ws),
             sip_wss: self.sip.addresses(Transport::Wss),
             console: Vec::new(),
+            console_tls: Vec::new(),
         }
     }
 

@@ -79,6 +79,7 @@ pub(super) async fn status(admin: &Admin, _args: &Args) -> Result<Value, Failure
             "rtmps": facts.listening.rtmp_tls,
             "rtmpt": facts.listening.rtmpt,
             "console": facts.listening.console,
+            "console_tls": facts.listening.console_tls,
         },
     }))
 }

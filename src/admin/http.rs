@@ -14,7 +14,7 @@ use tokio::sync::{broadcast, mpsc};
 use super::access::{Access, Refusal};
 use super::table::{self, Args, Method, Row};
 use super::{Admin, Failure, metrics, openapi};
-use crate::net::{Gate, http_body, serve_http};
+use crate::net::{Gate, TlsAcceptor, http_body, open_tls, serve_http};
 
 /// Where the API begins.
 pub(super) const BASE: &str = "/api/v1";
@@ -22,6 +22,8 @@ pub(super) const BASE: &str = "/api/v1";
 const BODY: usize = 64 * 1024;
 /// A wrong password is answered so late that trying many takes long.
 const WRONG_PASSWORD: Duration = Duration::from_millis(500);
+/// How long opening TLS may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Events that wait for a viewer; one that is slower misses some, and is told so.
 const VIEWER: usize = 64;
 /// A viewer hears something at least so often, so that dead ones are noticed.
@@ -129,14 +131,37 @@ const fn plain(path: &'static str, about: &'static str, content: &'static str, k
     }
 }
 
+/// Where the console is served: first the listeners in the clear, then those with TLS.
+pub(crate) struct Console {
+    pub(crate) gate: Gate,
+    pub(crate) plain: usize,
+    pub(crate) tls: Option<TlsAcceptor>,
+}
+
 /// Serves the console until it is dropped.
-pub(crate) async fn serve(mut gate: Gate, admin: Admin, password: Option<String>) {
+pub(crate) async fn serve(console: Console, admin: Admin, password: Option<String>) {
+    let Console {
+        mut gate,
+        plain,
+        mut tls,
+    } = console;
     let access = Access::new(password.as_deref());
     loop {
-        let (_listener, stream, _peer, permit) = gate.accept().await;
+        let (listener, stream, peer, permit) = gate.accept().await;
         let (admin, access) = (admin.clone(), access.clone());
+        let secure = tls.as_mut().filter(|_| listener >= plain);
+        let secure = secure.map(TlsAcceptor::current);
         tokio::spawn(async move {
-            serve_http(stream, |request| answer(request, &admin, &access)).await;
+            let handle = |request| answer(request, &admin, &access);
+            match secure {
+                None => serve_http(stream, handle).await,
+                Some(config) => match open_tls(config, stream, HANDSHAKE).await {
+                    Ok(stream) => serve_http(stream, handle).await,
+                    Err(error) => {
+                        tracing::debug!(peer = %base::Redacted(peer), %error, "TLS was not opened");
+                    }
+                },
+            }
             drop(permit);
         });
     }

@@ -31,7 +31,7 @@ use crate::records::RecordsGauge;
 use crate::shard::{Figures, Look, Message, ShardHandle};
 
 pub(crate) use control::{ControlSocket, request};
-pub(crate) use http::serve as serve_console;
+pub(crate) use http::{Console, serve as serve_console};
 pub(crate) use hub::{HubHandle, hub, run as run_hub};
 pub(crate) use log::{LogControl, Tail};
 

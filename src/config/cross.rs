@@ -71,7 +71,12 @@ pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
             "asks for certificates on TLS listeners, but without `certificate` and `key` there are none";
         reader.problem_at("tls.client_ca", text.to_owned());
     }
-    let beyond = config.console.listen.iter().find(|a| !a.ip().is_loopback());
+    if !config.console.tls.is_empty() && config.tls.certificate.is_none() {
+        reader.problem_at("console.tls", "needs `certificate` and `key` of [tls]".to_owned());
+    }
+    let console = &config.console;
+    let mut addresses = console.listen.iter().chain(&console.tls);
+    let beyond = addresses.find(|a| !a.ip().is_loopback());
     if let Some(address) = beyond
         && config.console.password.as_ref().is_none_or(|p| p.is_empty())
     {

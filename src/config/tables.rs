@@ -662,6 +662,9 @@ section! {
         /// Where the console, its API, metrics and health are served by HTTP. Empty: nowhere. Beyond this machine it needs
         /// a password, and since it is not encrypted, a network that is trusted or a proxy with TLS in front.
         listen: Vec<SocketAddr> = vec![loopback(8080)];
+        /// The same over TLS, with the certificate of `[tls]`, which is read anew when its file changes: ["0.0.0.0:8443"].
+        /// Beyond this machine it needs a password too.
+        tls: Vec<SocketAddr> = Vec::new();
         /// The password of the console, under any user name, and of the API as a bearer token: "…", { file = "…" } or
         /// { env = "…" }. Unset: none is needed, and only this machine is served.
         password: Option<Secret> = None, eg "{ file = \"/etc/flashgate/console.secret\" }";

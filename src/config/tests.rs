@@ -168,6 +168,14 @@ fn keys_that_contradict_each_other_are_refused() {
             "f.toml:2:1: route.0.match: is no regular expression: unclosed group",
         ),
         (
+            "[console]\ntls = [\"127.0.0.1:8443\"]",
+            "console.tls: needs `certificate` and `key` of [tls]",
+        ),
+        (
+            "[console]\nlisten = []\ntls = [\"0.0.0.0:8443\"]\n[tls]\ncertificate = \"c\"\nkey = \"k\"",
+            "console.password: must be given",
+        ),
+        (
             "[sip]\noutbound_proxy = \"example.com\"",
             "sip.outbound_proxy: is \"example.com\"; it must be a SIP URI",
         ),

@@ -9,11 +9,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle as Task;
 
 use super::Listening;
-use crate::admin::{self, Admin, ControlSocket, Facts, LogControl, Order, Reloaded};
+use crate::admin::{self, Admin, Console, ControlSocket, Facts, LogControl, Order, Reloaded};
 use crate::config::Config;
 use crate::exchange::driver::Request;
 use crate::exchange::{News, settings};
-use crate::net::{self, Asked, Clock, Gate, Signals};
+use crate::net::{self, Asked, Clock, Gate, Signals, TlsAcceptor, TlsFiles};
 use crate::records::{Keep, Origin, Records, Writer};
 use crate::reload;
 use crate::shard::{self, Message, ShardHandle};
@@ -64,7 +64,10 @@ impl Desk {
             log,
         } = open;
         let console = console(&config);
-        listening.console = console.as_ref().map(Gate::local_addresses).unwrap_or_default();
+        if let Some(console) = &console {
+            listening.console = console.gate.local_addresses();
+            listening.console_tls = listening.console.split_off(console.plain);
+        }
         let (records, writer) = records(&config);
         let (orders_tx, orders) = mpsc::channel(1);
         let (hub, inbox) = admin::hub();
@@ -93,9 +96,13 @@ impl Desk {
         let hub = tokio::spawn(admin::run_hub(admin.clone(), inbox, news, records, origin));
         let mut tasks = Vec::new();
         tasks.extend(control(&config, &admin));
-        if let Some(gate) = console {
+        if let Some(console) = console {
             let password = config.console.password.as_ref().map(|p| p.expose().to_owned());
-            tasks.push(tokio::spawn(admin::serve_console(gate, admin.clone(), password)));
+            tasks.push(tokio::spawn(admin::serve_console(
+                console,
+                admin.clone(),
+                password,
+            )));
         }
         if let Some(patience) = sd_notify::watchdog_enabled() {
             tasks.push(tokio::spawn(watchdog(admin.clone(), patience)));
@@ -259,16 +266,24 @@ fn control(config: &Config, admin: &Admin) -> Option<Task<()>> {
     }
 }
 
-fn console(config: &Config) -> Option<Gate> {
-    if config.console.listen.is_empty() {
+fn console(config: &Config) -> Option<Console> {
+    let (listen, tls) = (&config.console.listen, &config.console.tls);
+    if listen.is_empty() && tls.is_empty() {
         return None;
     }
-    let listeners = config
-        .console
-        .listen
-        .iter()
-        .map(|a| net::tcp(*a, "console.listen"));
-    match listeners.collect::<Result<Vec<_>, _>>() {
+    // Browsers have no certificate to show: the password is what lets them in.
+    let files = super::tls_files(config).filter(|_| !tls.is_empty());
+    let acceptor = files.map(|f| TlsAcceptor::new(TlsFiles { client_ca: None, ..f }));
+    let acceptor = match acceptor.transpose() {
+        Ok(acceptor) => acceptor,
+        Err(error) => {
+            tracing::warn!(%error, "no console");
+            return None;
+        }
+    };
+    let plain = listen.iter().map(|a| net::tcp(*a, "console.listen"));
+    let secure = tls.iter().map(|a| net::tcp(*a, "console.tls"));
+    match plain.chain(secure).collect::<Result<Vec<_>, _>>() {
         Ok(listeners) => {
             let gate = Gate::new(
                 listeners,
@@ -277,10 +292,16 @@ fn console(config: &Config) -> Option<Gate> {
                     per_address: VIEWERS,
                 },
             );
-            for address in gate.local_addresses() {
-                tracing::info!("console at http://{address}/");
+            let plain = listen.len();
+            for (n, address) in gate.local_addresses().into_iter().enumerate() {
+                let scheme = if n < plain { "http" } else { "https" };
+                tracing::info!("console at {scheme}://{address}/");
             }
-            Some(gate)
+            Some(Console {
+                gate,
+                plain,
+                tls: acceptor,
+            })
         }
         Err(error) => {
             tracing::warn!(%error, "no console");

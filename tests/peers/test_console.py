@@ -1,13 +1,18 @@
 """The console in a browser: each page shows what there is and acts, without a complaint, wide and narrow, light and dark."""
+import http.client
 import json
 import math
 import os
+import shutil
+import ssl
 import struct
 import subprocess
+import time
 import wave
 
 from lib.browser import Browser
-from lib.harness import check, flashgate, test
+from lib.certs import Authority
+from lib.harness import check, flashgate, test, until
 from test_admin import ask, get
 
 PAGES = ["overview", "calls", "call/c1", "users", "trunks", "log"]
@@ -138,3 +143,32 @@ def write_tone(path):
         file.setsampwidth(2)
         file.setframerate(8000)
         file.writeframes(b"".join(struct.pack("<h", int(6000 * math.sin(n * 0.5))) for n in range(16000)))
+
+
+@test(seconds=60)
+def console_over_tls(bench):
+    """the console answers over TLS to those who show the password; a certificate that is replaced is shown to the next who come"""
+    authority = Authority(bench.folder)
+    cert, key = bench.path("console-cert.pem"), bench.path("console-key.pem")
+
+    def issue(name):
+        for made, path in zip(authority.issue(name), (cert, key)):
+            shutil.copy(made, path)
+
+    issue("first")
+    port = bench.ports()
+    gateway = bench.gateway({"console": {"tls": ["127.0.0.1:%d" % port], "password": "pw"}, "tls": {"certificate": cert, "key": key}})
+
+    def status(password):
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=10, context=ssl._create_unverified_context())
+        connection.request("GET", "/api/v1/status", headers={"Authorization": "Bearer " + password})
+        shown = ssl.DER_cert_to_PEM_cert(connection.sock.getpeercert(True))
+        return connection.getresponse().status, shown
+
+    check(status("wrong")[0] == 401, "a wrong password is let in")
+    code, first = status("pw")
+    check(code == 200, "%d over TLS" % code)
+    time.sleep(1.1)
+    issue("second")
+    until(lambda: status("pw")[1] != first, 20, "the old certificate is still shown")
+    check(status("pw")[0] == 200, "not served with the new certificate")
