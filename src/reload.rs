@@ -50,6 +50,8 @@ live! {
     "new": sip.registration;
     "new": sip.inbound;
     "new": sip.trunk;
+    "new": sip.numbers;
+    "live": sip.guard;
     "new": media.codecs;
     "new": media.ptime;
     "new": media.jitter_max;
@@ -63,6 +65,7 @@ live! {
     "new": media.srtp_suites;
     "live": limits.calls;
     "live": limits.calls_per_second;
+    "new": limits.rule;
     "live": log.level;
     "live": log.ladder;
 }

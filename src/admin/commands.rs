@@ -1,5 +1,7 @@
 //! What each command does: questions to the owners, answers as JSON.
 
+use std::net::IpAddr;
+
 use base::{CallId, LegId};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -158,6 +160,44 @@ pub(super) async fn trunks(admin: &Admin, _args: &Args) -> Result<Value, Failure
     let snapshot = admin.snapshot(Ask::default()).await?;
     let trunks: Vec<Value> = snapshot.trunks.iter().map(|t| trunk_json(admin, t)).collect();
     Ok(json!({ "trunks": trunks }))
+}
+
+pub(super) async fn bans(admin: &Admin, _args: &Args) -> Result<Value, Failure> {
+    let snapshot = admin.snapshot(Ask::default()).await?;
+    let bans: Vec<Value> = snapshot
+        .bans
+        .iter()
+        .map(|ban| {
+            json!({
+                "source": ban.source,
+                "why": ban.why,
+                "until": stamp(admin.wall(ban.until)),
+                "ends_s": ban.until.since(snapshot.at).as_secs(),
+                "times": ban.times,
+                "dropped": ban.dropped,
+            })
+        })
+        .collect();
+    let [of_banned, above_rate] = snapshot.dropped;
+    Ok(json!({
+        "bans": bans,
+        "so_far": snapshot.counters.bans,
+        "dropped": { "of_banned": of_banned, "above_rate": above_rate },
+    }))
+}
+
+pub(super) async fn unban(admin: &Admin, args: &Args) -> Result<Value, Failure> {
+    let text = args.get("source").and_then(Value::as_str).unwrap_or_default();
+    let source: IpAddr = text
+        .parse()
+        .map_err(|_| Failure::new(400, "`source` must be an address: 192.0.2.7"))?;
+    if admin.unban(source).await? {
+        tracing::info!(%source, "the ban is lifted by the operator");
+        Ok(json!({ "message": format!("{source} is served again") }))
+    } else {
+        let message = format!("{source} is not banned; `flashgate bans` lists who is");
+        Err(Failure::new(404, message))
+    }
 }
 
 pub(super) async fn drain(admin: &Admin, _args: &Args) -> Result<Value, Failure> {
@@ -394,15 +434,35 @@ fn trunk_json(admin: &Admin, trunk: &TrunkView) -> Value {
         (true, Some(false), Some(status)) => format!("refused ({status})"),
         (true, Some(false), None) => "refused".to_owned(),
     };
+    let up = trunk.gateways.iter().filter(|(_, g)| g.up == Some(true)).count();
+    let down = trunk.gateways.iter().filter(|(_, g)| g.up == Some(false)).count();
+    let all = trunk.gateways.len();
+    let reached = match (up, down) {
+        (0, 0) => "unknown".to_owned(),
+        (_, 0) if up == all => "up".to_owned(),
+        (_, _) if down == all => "down".to_owned(),
+        _ => format!("{down} of {all} down"),
+    };
     json!({
         "name": trunk.name,
         "uri": trunk.uri,
         "state": state,
-        "healthy": !trunk.registers || book.registered == Some(true),
+        "reached": reached,
+        "healthy": (!trunk.registers || book.registered == Some(true)) && down < all,
         "since": book.since.map(|at| stamp(admin.wall(at))),
         "calls_now": trunk.calls_now,
         "calls": book.calls,
+        "calls_in": book.calls_in,
         "answered": book.answered,
         "failed": book.failed,
+        "gateways": trunk.gateways.iter().map(|(uri, g)| json!({
+            "uri": uri,
+            "state": match g.up { None => "unknown", Some(true) => "up", Some(false) => "down" },
+            "since": g.since.map(|at| stamp(admin.wall(at))),
+            "probe_status": g.status,
+            "probe_ms": g.rtt.map(|d| tenth(d.as_secs_f32() * 1e3)),
+            "calls": g.calls,
+            "failed": g.failed,
+        })).collect::<Vec<_>>(),
     })
 }

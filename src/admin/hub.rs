@@ -173,7 +173,8 @@ pub(crate) async fn run(
 
 impl Hub {
     fn take(&mut self, news: News) {
-        let party = |p: &Party| json!({ "kind": p.kind, "name": p.name, "trunk": p.trunk });
+        let party =
+            |p: &Party| json!({ "kind": p.kind, "name": p.name, "number": p.number, "trunk": p.trunk });
         match news {
             News::Began {
                 call,
@@ -189,17 +190,14 @@ impl Hub {
                     &json!({ "id": call.to_string(), "callee": party(&callee) }),
                 );
             }
-            News::Refused {
-                reason,
-                caller,
-                dialled,
-            } => self.tell(
-                "call.refused",
-                &json!({ "reason": reason.label(), "caller": party(&caller), "dialled": dialled }),
-            ),
             News::Room { room, event } => {
                 let (kind, data) = super::rooms::told(&room, &event);
                 self.tell(kind, &data);
+            }
+            News::Refused(record) => {
+                let text = line(&record, &self.origin);
+                self.send("call.refused", text.as_str().into());
+                self.stuck = self.records.put(text).err();
             }
             News::Ended(record) => {
                 let text = line(&record, &self.origin);

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::process::Process;
 use super::{Admin, Failure};
-use crate::exchange::{Ask, SetUp, Snapshot};
+use crate::exchange::{Ask, GatewayBook, SetUp, Snapshot};
 use crate::records::RecordsStats;
 use crate::shard::{Figures, Lateness, Look, Side, Traffic};
 
@@ -27,6 +27,16 @@ struct Seen {
     process: Process,
     records: RecordsStats,
     traffic: Vec<Traffic>,
+}
+
+/// All gateways of all trunks: trunk, URI, and how it does.
+fn gateways(seen: &Seen) -> impl Iterator<Item = (&str, &str, &GatewayBook)> {
+    let trunks = seen.snapshot.trunks.iter();
+    trunks.flat_map(|t| {
+        t.gateways
+            .iter()
+            .map(|(uri, g)| (t.name.as_str(), uri.as_str(), g))
+    })
 }
 
 /// Writes the samples of one metric.
@@ -179,6 +189,32 @@ const METRICS: &[Metric] = &[
         samples: |s, seen| s.put("", &[], seen.snapshot.transactions),
     },
     Metric {
+        name: "flashgate_banned_sources",
+        kind: "gauge",
+        help: "Addresses that are not served for a while; a thousand at most are counted.",
+        samples: |s, seen| s.put("", &[], seen.snapshot.bans.len()),
+    },
+    Metric {
+        name: "flashgate_bans_total",
+        kind: "counter",
+        help: "Sources of SIP that were banned, by what they did.",
+        samples: |s, seen| {
+            for (why, n) in &seen.snapshot.counters.bans {
+                s.put("", &[("why", why)], *n);
+            }
+        },
+    },
+    Metric {
+        name: "flashgate_sip_dropped_total",
+        kind: "counter",
+        help: "SIP requests that were dropped: of banned sources, and above the rate that a source may have.",
+        samples: |s, seen| {
+            let [banned, rate] = seen.snapshot.dropped;
+            s.put("", &[("why", "banned")], banned);
+            s.put("", &[("why", "rate")], rate);
+        },
+    },
+    Metric {
         name: "flashgate_trunk_registered",
         kind: "gauge",
         help: "1 while a trunk holds our registration, for those that are registered with.",
@@ -186,6 +222,38 @@ const METRICS: &[Metric] = &[
             for trunk in seen.snapshot.trunks.iter().filter(|t| t.registers) {
                 let up = u8::from(trunk.book.registered == Some(true));
                 s.put("", &[("trunk", &trunk.name)], up);
+            }
+        },
+    },
+    Metric {
+        name: "flashgate_trunk_gateway_up",
+        kind: "gauge",
+        help: "1 while a gateway of a trunk answers, 0 while it is down; absent while nothing is known of it.",
+        samples: |s, seen| {
+            for (trunk, uri, gateway) in gateways(seen) {
+                if let Some(up) = gateway.up {
+                    s.put("", &[("trunk", trunk), ("gateway", uri)], u8::from(up));
+                }
+            }
+        },
+    },
+    Metric {
+        name: "flashgate_trunk_gateway_calls_total",
+        kind: "counter",
+        help: "Calls sent to a gateway of a trunk.",
+        samples: |s, seen| {
+            for (trunk, uri, gateway) in gateways(seen) {
+                s.put("", &[("trunk", trunk), ("gateway", uri)], gateway.calls);
+            }
+        },
+    },
+    Metric {
+        name: "flashgate_trunk_gateway_failovers_total",
+        kind: "counter",
+        help: "Calls that a gateway of a trunk failed, so that the next was tried if there was one.",
+        samples: |s, seen| {
+            for (trunk, uri, gateway) in gateways(seen) {
+                s.put("", &[("trunk", trunk), ("gateway", uri)], gateway.failed);
             }
         },
     },
@@ -202,7 +270,7 @@ const METRICS: &[Metric] = &[
     Metric {
         name: "flashgate_trunk_calls_total",
         kind: "counter",
-        help: "Calls sent to a trunk, by what became of them.",
+        help: "Calls over a trunk: those sent to it by what became of them, and those that came in.",
         samples: |s, seen| {
             for trunk in &seen.snapshot.trunks {
                 let book = &trunk.book;
@@ -211,6 +279,7 @@ const METRICS: &[Metric] = &[
                     ("answered", book.answered),
                     ("failed", book.failed),
                     ("other", other),
+                    ("incoming", book.calls_in),
                 ] {
                     s.put("", &[("trunk", &trunk.name), ("result", result)], n);
                 }
@@ -489,6 +558,7 @@ mod tests {
                     registers: true,
                     book: Default::default(),
                     calls_now: 0,
+                    gateways: vec![("sip:x".to_owned(), Default::default())],
                 }],
                 rooms: Vec::new(),
                 room_sums: crate::exchange::RoomSums {
@@ -496,6 +566,8 @@ mod tests {
                     members: 5,
                     ..Default::default()
                 },
+                bans: Vec::new(),
+                dropped: [7, 0],
                 transactions: 0,
                 counters,
             }),
@@ -520,6 +592,7 @@ mod tests {
             "flashgate_call_setup_seconds_bucket{le=\"0.5\"} 5",
             "flashgate_call_setup_seconds_bucket{le=\"+Inf\"} 6",
             "flashgate_call_setup_seconds_sum 9.5",
+            "flashgate_sip_dropped_total{why=\"banned\"} 7",
             "flashgate_trunk_registered{trunk=\"a\\\"b\"} 0",
             "flashgate_audio_frames_received_total{side=\"rtp\",codec=\"pcmu\"} 50",
             "flashgate_rooms 2",

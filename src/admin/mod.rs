@@ -17,6 +17,7 @@ mod process;
 mod rooms;
 pub(crate) mod table;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use base::{CallId, Time};
@@ -124,6 +125,11 @@ impl Admin {
         self.ask(|answer| Request::Room(room.to_owned(), order, answer))
             .await?
             .map_err(|outcome| rooms::failure(room, &outcome))
+    }
+
+    /// Lifts the ban of a source; false when there is none.
+    async fn unban(&self, source: IpAddr) -> Result<bool, Failure> {
+        self.ask(|answer| Request::Unban(source, answer)).await
     }
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Failure> {

@@ -66,6 +66,8 @@ reasons! {
     NoAnswer: 480, 19, "no_answer", None, "no answer";
     /// No such user, number or stream.
     NotFound: 404, 1, "not_found", Peer, "no such target";
+    /// The number is too short or too long.
+    InvalidNumber: 484, 28, "invalid_number", Peer, "not a complete number";
     /// The target exists but nobody is there now.
     Unavailable: 480, 18, "unavailable", Peer, "not available now";
     /// The caller may not do this.
@@ -90,6 +92,12 @@ reasons! {
     Overloaded: 503, 42, "overloaded", Limit, "the gateway is at its limit";
     /// Too many attempts in too short a time.
     RateLimited: 503, 42, "rate_limited", Limit, "too many attempts";
+    /// Calls to that number are not allowed.
+    Blocked: 403, 21, "blocked", Limit, "calls to that number are not allowed";
+    /// The caller has as many calls as it may have, or made them too fast.
+    CallerLimit: 480, 42, "caller_limit", Limit, "too many calls of one caller";
+    /// The minutes of the day are used up.
+    QuotaUsed: 403, 21, "quota_used", Limit, "the minutes of the day are used up";
     /// The call reached its longest allowed duration.
     DurationLimit: 480, 16, "duration_limit", Limit, "the longest allowed duration is reached";
     /// The gateway is shutting down.
@@ -104,7 +112,8 @@ impl EndReason {
         match status {
             401 | 407 => EndReason::Unauthorized,
             403 => EndReason::Forbidden,
-            404 | 410 | 484 | 604 => EndReason::NotFound,
+            484 => EndReason::InvalidNumber,
+            404 | 410 | 604 => EndReason::NotFound,
             408 => EndReason::TimedOut,
             415 | 488 | 606 => EndReason::Incompatible,
             480 => EndReason::Unavailable,

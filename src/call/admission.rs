@@ -66,6 +66,16 @@ impl Admission {
         Ok(())
     }
 
+    /// Takes in a call that no limit stands before, an emergency; only a gateway that drains refuses it, so that
+    /// another takes it. Matched by [`Admission::leave`] as well.
+    pub fn enter_emergency(&mut self) -> Result<(), EndReason> {
+        if self.draining {
+            return Err(EndReason::Draining);
+        }
+        self.active += 1;
+        Ok(())
+    }
+
     /// A call ended.
     pub fn leave(&mut self) {
         self.active = self.active.saturating_sub(1);
@@ -109,11 +119,14 @@ mod tests {
         assert_eq!(a.enter(Time::from_millis(400)), Err(EndReason::RateLimited));
         assert_eq!(a.enter(Time::from_millis(500)), Ok(()));
         assert_eq!(a.enter(Time::from_millis(5_000)), Err(EndReason::Overloaded));
+        assert_eq!(a.enter_emergency(), Ok(()));
+        a.leave();
         a.leave();
         assert_eq!(a.enter(Time::from_millis(5_000)), Ok(()));
         a.leave();
         a.drain();
         assert_eq!(a.enter(Time::from_millis(9_000)), Err(EndReason::Draining));
+        assert_eq!(a.enter_emergency(), Err(EndReason::Draining));
         assert_eq!(a.active(), 2);
     }
 }

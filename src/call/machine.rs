@@ -204,6 +204,12 @@ impl Call {
         true
     }
 
+    /// Once answered, the call may last so long at most, if it was not limited to less before.
+    pub fn shorten(&mut self, most: Duration) {
+        let before = self.ring.max_duration;
+        self.ring.max_duration = Some(before.map_or(most, |b| b.min(most)));
+    }
+
     /// The call may last until then at most, if it was not limited to less before.
     pub fn limit(&mut self, until: Option<Time>) {
         if self.state != CallState::Ended {

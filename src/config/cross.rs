@@ -31,8 +31,46 @@ pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
             let path = format!("sip.trunk.{i}.username");
             reader.problem_at(&path, "must be given when `register` is true".to_owned());
         }
+        if trunk.inbound_username.is_some() != trunk.inbound_password.is_some() {
+            let path = format!("sip.trunk.{i}.inbound_username");
+            reader.problem_at(&path, "and `inbound_password` must be given together".to_owned());
+        }
+        let taken = |name: &String| config.user.iter().any(|u| u.name == *name);
+        if trunk.inbound_username.as_ref().is_some_and(taken) {
+            let path = format!("sip.trunk.{i}.inbound_username");
+            reader.problem_at(&path, "is the name of a [[user]] already".to_owned());
+        }
     }
     let trunks: Vec<&str> = config.sip.trunk.iter().map(|t| t.name.as_str()).collect();
+    let known = |name: &String| config.user.iter().any(|u| u.name == *name);
+    let of_trunks = config.sip.trunk.iter().enumerate();
+    let of_trunks = of_trunks.map(|(i, t)| (format!("sip.trunk.{i}.callers"), &t.callers));
+    let of_rules = config.limits.rule.iter().enumerate();
+    let of_rules = of_rules.map(|(i, r)| (format!("limits.rule.{i}.callers"), &r.callers));
+    for (path, names) in of_trunks.chain(of_rules) {
+        if let Some(name) = names.iter().find(|name| !known(name)) {
+            reader.problem_at(&path, format!("no [[user]] has the name `{name}`"));
+        }
+    }
+    for (i, rule) in config.limits.rule.iter().enumerate() {
+        if let Some(name) = rule.trunks.iter().find(|n| !trunks.contains(&n.as_str())) {
+            let text = format!("no [[sip.trunk]] has the name `{name}`");
+            reader.problem_at(&format!("limits.rule.{i}.trunks"), text);
+        }
+    }
+    let numbers = &config.sip.numbers;
+    if let Some(name) = numbers
+        .emergency_to
+        .iter()
+        .find(|n| !trunks.contains(&n.as_str()))
+    {
+        let text = format!("no [[sip.trunk]] has the name `{name}`");
+        reader.problem_at("sip.numbers.emergency_to", text);
+    }
+    if !numbers.emergency.is_empty() && numbers.emergency_to.is_empty() {
+        let text = "must name the trunks for the `emergency` numbers".to_owned();
+        reader.problem_at("sip.numbers.emergency_to", text);
+    }
     for (i, route) in config.route.iter().enumerate() {
         for name in route.to.iter().filter(|name| !trunks.contains(&name.as_str())) {
             let known = if trunks.is_empty() {

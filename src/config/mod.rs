@@ -9,6 +9,7 @@ mod reference;
 mod section;
 mod tables;
 mod tree;
+mod trunks;
 mod value;
 
 use std::collections::BTreeMap;
@@ -18,7 +19,10 @@ pub use problem::{Problem, Problems};
 pub use tables::{
     Access, Accounts, Api, BbbCodec, Conference, Config, Console, DialUrls, Digest, Limits, Log, LogFormat,
     LogLevel, Media, Node, Outbound, Protection, Records, RemoteStream, Room, Route, Rtmfp, Rtmp, Sip, Srtp,
-    SrtpSuite, Tls, TransferBy, Trunk, User,
+    SrtpSuite, Tls, TransferBy, User,
+};
+pub use trunks::{
+    Asserted, CallerShown, Guard, Inbound, LimitRule, NumberForm, Numbers, Trunk, TrunkGateway,
 };
 pub use value::{Pattern, PortRange, Secret, Size};
 

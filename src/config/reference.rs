@@ -97,16 +97,18 @@ fn write_tables(out: &mut String, rows: &[Row], path: &str, style: Style) {
                 write_keys(out, inner, style);
                 write_tables(out, inner, &path, style);
             }
-            Shown::Tables(_, template) if style == Style::Reference => {
+            Shown::Tables(_, template) if style != Style::Effective => {
                 out.push('\n');
                 comment(out, row.docs, style);
                 out.push_str(&format!("#[[{path}]]\n"));
                 write_keys(out, template, Style::Example);
+                write_tables(out, template, &path, Style::Example);
             }
             Shown::Tables(entries, _) => {
                 for inner in entries {
                     out.push_str(&format!("\n[[{path}]]\n"));
                     write_keys(out, inner, style);
+                    write_tables(out, inner, &path, style);
                 }
             }
             _ => {}

@@ -8,6 +8,7 @@ use codecs::CodecId;
 
 use super::section::{Reader, Row, Shown, Value, section};
 use super::tree::{Item, Kind};
+use super::trunks::{Guard, LimitRule, Numbers, Trunk, number};
 use super::value::{Pattern, PortRange, Secret, Size, choice, given, optional, sip_uri, within};
 
 const fn loopback(port: u16) -> SocketAddr {
@@ -377,6 +378,10 @@ section! {
         transfer_by: TransferBy = TransferBy::Refer;
         /// Logins of Flash and AIR clients.
         accounts: Accounts = Accounts::default();
+        /// Against those who scan, guess and flood.
+        guard: Guard = Guard::default();
+        /// How numbers are dialled.
+        numbers: Numbers = Numbers::default();
         /// A SIP provider or proxy that takes our calls. Routes name it.
         trunk: Vec<Trunk> = Vec::new();
     }
@@ -404,28 +409,6 @@ section! {
 }
 
 section! {
-    /// `[[sip.trunk]]`
-    Trunk {
-        /// The name by which routes and logs know it.
-        name: String = String::new(), where |v| given(v), eg "\"provider\"";
-        /// Its server; a host name is looked up by RFC 3263.
-        uri: String = String::new(), where |v| sip_uri(v), eg "\"sip:sip.provider.example\"";
-        /// The user name, in From and in digest answers.
-        username: Option<String> = None, eg "\"4930123456\"";
-        /// The password: "…", { file = "…" } or { env = "…" }.
-        password: Option<Secret> = None, eg "{ file = \"/etc/flashgate/provider.secret\" }";
-        /// The only realm that is sent the digest. Unset: the first that asks.
-        realm: Option<String> = None, eg "\"provider.example\"";
-        /// Register there and keep the registration, so that calls come in.
-        register: bool = false;
-        /// The registration to ask for.
-        expires: Duration = secs(600), where within(secs(60)..=secs(86_400));
-        /// SRTP with this trunk. Unset: as in [media].
-        srtp: Option<Srtp> = None, eg "\"require\"";
-    }
-}
-
-section! {
     /// `[[user]]`
     User {
         /// The name before the @.
@@ -434,6 +417,8 @@ section! {
         password: Secret = Secret::default(), where secret_given, eg "{ env = \"ALICE_PASSWORD\" }";
         /// SRTP with this user's phones. Unset: as in [media].
         srtp: Option<Srtp> = None, eg "\"require\"";
+        /// The telephone number of this user: shown by trunks with `caller = "caller"`, and calls to it ring here.
+        number: Option<String> = None, where optional(|v: &String| number(v)), eg "\"+4930123456\"";
     }
 }
 
@@ -463,7 +448,7 @@ fn some(list: &[String]) -> Result<(), String> {
     }
 }
 
-fn pattern_given(pattern: &Pattern) -> Result<(), String> {
+pub(super) fn pattern_given(pattern: &Pattern) -> Result<(), String> {
     if pattern.is_none() {
         Err("must be given".to_owned())
     } else {
@@ -639,6 +624,8 @@ section! {
         sessions: u32 = 2000, where within(1..=100_000);
         /// Connections at a time from one address, for RTMP and for SIP over TCP each.
         connections_per_address: u32 = 256, where within(1..=100_000);
+        /// A limit on calls over trunks, beside those of the trunks themselves. All that fit a call hold.
+        rule: Vec<LimitRule> = Vec::new();
     }
 }
 

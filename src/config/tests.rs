@@ -45,7 +45,7 @@ fn the_examples_of_the_reference_are_valid() {
     let opened = opened.replace("{ file = \"/etc/flashgate/provider.secret\" }", "\"x\"");
     let opened = opened.replace("{ file = \"/etc/flashgate/console.secret\" }", "\"x\"");
     let opened = opened.replace("[\"alice\", \"bob\"]", "[\"alice\"]");
-    let config = parse_with(&opened, &[("ALICE_PASSWORD", "secret")]).unwrap();
+    let config = parse_with(&opened, &[("ALICE_PASSWORD", "secret"), ("PROVIDER_IN", "in")]).unwrap();
     assert_eq!(config.user.len(), 1);
     assert_eq!(config.user[0].password.expose(), "secret");
     assert_eq!(config.sip.trunk[0].uri, "sip:sip.provider.example");
@@ -281,4 +281,39 @@ fn a_pattern_matches_the_whole_number() {
     assert_eq!(route.r#match.apply("x030123", route.rewrite.as_deref()), None);
     assert_eq!(route.r#match.apply("12", None), None);
     assert_eq!(route.r#match.apply("1", None).as_deref(), Some("1"));
+}
+
+#[test]
+fn trunks_have_gateways_and_numbers_of_their_own() {
+    let text = "[[sip.trunk]]\nname = \"t\"\nuri = \"sip:x\"\nnumbers = \"digits\"\n\
+                [[sip.trunk.gateway]]\nuri = \"sip:a\"\nweight = 3\n[[sip.trunk.gateway]]\nuri = \"sip:b\"\n\
+                [[sip.trunk.inbound]]\nmatch = '1(.)'\nto = \"conference/$1\"\n";
+    let config = parse(text).unwrap();
+    let trunk = &config.sip.trunk[0];
+    assert_eq!((trunk.gateway.len(), trunk.gateway[0].weight), (2, 3));
+    assert_eq!(
+        trunk.inbound[0]
+            .r#match
+            .apply("17", Some(&trunk.inbound[0].to))
+            .as_deref(),
+        Some("conference/7")
+    );
+    // What `check` prints is the same again.
+    assert_eq!(parse(&config.effective()).unwrap(), config);
+    let trunk = "[[sip.trunk]]\nname = \"t\"\nuri = \"sip:x\"\n";
+    for (more, wanted) in [
+        ("fail_over = [486]", "names 486; allowed: 400 to 599"),
+        ("from = [\"192.0.2.0/33\"]", "names \"192.0.2.0/33\""),
+        ("probe = \"10ms\"", "allowed: \"1s\" to"),
+        ("inbound_username = \"in\"", "must be given together"),
+        ("[sip.numbers]\nemergency = [\"112\"]", "must name the trunks"),
+        (
+            "[sip.numbers]\nemergency_to = [\"u\"]",
+            "no [[sip.trunk]] has the name `u`",
+        ),
+        ("[sip.numbers]\ncountry_code = \"+49\"", "allowed: digits"),
+    ] {
+        let error = parse(&format!("{trunk}{more}\n")).unwrap_err().to_string();
+        assert!(error.contains(wanted), "{more}: {error}");
+    }
 }

@@ -100,7 +100,7 @@ macro_rules! integers {
         }
     )* };
 }
-integers!(u8, u32);
+integers!(u8, u16, u32);
 
 impl Value for Duration {
     fn read(node: &Item, path: &str, reader: &mut Reader<'_>) -> Option<Self> {

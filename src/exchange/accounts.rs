@@ -102,7 +102,7 @@ impl Identity {
             verified: self.name.is_some(),
             to,
             headers: allowed(headers),
-            extra: Vec::new(),
+            ..Party::default()
         }
     }
 }
@@ -572,13 +572,10 @@ impl Exchange {
             route.clone()
         };
         Ok(Callees::ring(vec![Callee::Sip(Box::new(SipCallee {
-            target: uri,
-            binding: None,
             route,
             credentials: credentials.clone(),
             from: identity.name.clone(),
-            trunk: None,
-            user: None,
+            ..SipCallee::new(uri)
         }))]))
     }
 

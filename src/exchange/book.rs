@@ -10,8 +10,11 @@ use call::RoomEvent;
 
 use crate::shard::{Command, LegStats};
 
-/// How long the last figures of the legs of an ended call are waited for.
-const LAST_FIGURES: Duration = Duration::from_millis(500);
+/// How long the last figures of the legs of an ended call are waited for: a shard that serves its calls in time tells
+/// them within a few milliseconds, and until then the record is in danger.
+const LAST_FIGURES: Duration = Duration::from_millis(50);
+/// Refused attempts noted for one call.
+const TRIES: usize = 32;
 /// Media halves noted for one call; the figures of more go unrecorded.
 const HALVES: usize = 64;
 /// News that wait for the driver, which takes them after each input.
@@ -26,6 +29,21 @@ pub struct Party {
     pub name: String,
     /// The trunk it is reached by.
     pub trunk: Option<String>,
+    /// Its telephone number, in the form `+4930123456` where it has one.
+    pub number: Option<String>,
+}
+
+/// A gateway of a trunk that did not take a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Try {
+    /// The trunk.
+    pub trunk: String,
+    /// The gateway; `None` when a limit of the trunk refused the call.
+    pub gateway: Option<String>,
+    /// The SIP status that says why.
+    pub status: u16,
+    /// When that was known.
+    pub at: Time,
 }
 
 /// One call from its beginning to its end.
@@ -49,6 +67,10 @@ pub struct CallRecord {
     pub status: u16,
     /// Why it ended.
     pub reason: EndReason,
+    /// The Q.850 cause that a SIP party gave for it.
+    pub cause: Option<u8>,
+    /// What was tried before, or in vain.
+    pub tries: Vec<Try>,
     /// The last figures of the media halves, each with true when it is the caller's.
     pub media: Vec<(bool, LegStats)>,
 }
@@ -81,15 +103,8 @@ pub enum News {
         /// What.
         event: RoomEvent,
     },
-    /// A call was refused before it began.
-    Refused {
-        /// Why.
-        reason: EndReason,
-        /// Who called.
-        caller: Party,
-        /// What was dialled.
-        dialled: String,
-    },
+    /// A call was refused before it began; its record is complete.
+    Refused(Box<CallRecord>),
 }
 
 /// Sums since the start.
@@ -111,6 +126,8 @@ pub struct Counters {
     pub outbound_started: u64,
     /// Connections to servers elsewhere that failed or were lost.
     pub outbound_failed: u64,
+    /// Sources that were banned, by what they did last.
+    pub bans: BTreeMap<&'static str, u64>,
     /// From the beginning of a call to its answer.
     pub set_up: SetUp,
 }
@@ -157,6 +174,8 @@ pub struct TrunkBook {
     pub calls: u64,
     /// Calls that it answered.
     pub answered: u64,
+    /// Calls that came in by it.
+    pub calls_in: u64,
     /// Calls that failed there with 408 or a 5xx: the trunk's fault, not the callee's choice.
     pub failed: u64,
 }
@@ -190,7 +209,24 @@ impl Book {
         if let Some(trunk) = &trunk {
             self.trunks.entry(trunk.clone()).or_default().calls += 1;
         }
-        self.parties.insert(leg, Party { kind, name, trunk });
+        let number = None;
+        self.parties.insert(
+            leg,
+            Party {
+                kind,
+                name,
+                trunk,
+                number,
+            },
+        );
+    }
+
+    /// The caller on a leg comes by this trunk.
+    pub(super) fn comes_by(&mut self, leg: LegId, trunk: &str) {
+        self.trunks.entry(trunk.to_owned()).or_default().calls_in += 1;
+        if let Some(party) = self.parties.get_mut(&leg) {
+            party.trunk = Some(trunk.to_owned());
+        }
     }
 
     /// What the caller on a leg dials.
@@ -211,32 +247,28 @@ impl Book {
             .unwrap_or_default()
     }
 
+    /// The telephone number of a party.
+    pub(super) fn number(&mut self, leg: LegId, number: Option<String>) {
+        if let Some(party) = self.parties.get_mut(&leg) {
+            party.number = number;
+        }
+    }
+
     /// A caller was turned away.
-    pub(super) fn refused(&mut self, caller: LegId, reason: EndReason) {
+    pub(super) fn refused(&mut self, now: Time, call: CallId, caller: LegId, status: u16, reason: EndReason) {
         *self.counters.refused.entry(reason.label()).or_default() += 1;
-        let news = News::Refused {
+        let record = CallRecord {
+            status,
             reason,
-            caller: self.party_of(caller),
-            dialled: self.dialled.remove(&caller).unwrap_or_default(),
+            ..self.new_record(now, call, caller)
         };
-        self.tell(news);
+        self.tell(News::Refused(Box::new(record)));
     }
 
     /// A call begins.
     pub(super) fn began(&mut self, now: Time, call: CallId, caller: LegId) {
         self.counters.calls += 1;
-        let record = CallRecord {
-            call,
-            began: now,
-            answered: None,
-            ended: now,
-            caller: self.party_of(caller),
-            dialled: self.dialled.remove(&caller).unwrap_or_default(),
-            callee: None,
-            status: 0,
-            reason: EndReason::HungUp,
-            media: Vec::new(),
-        };
+        let record = self.new_record(now, call, caller);
         self.tell(News::Began {
             call,
             caller: record.caller.clone(),
@@ -248,6 +280,39 @@ impl Book {
             over: false,
         };
         self.open.insert(call, open);
+    }
+
+    fn new_record(&mut self, now: Time, call: CallId, caller: LegId) -> CallRecord {
+        CallRecord {
+            call,
+            began: now,
+            answered: None,
+            ended: now,
+            caller: self.party_of(caller),
+            dialled: self.dialled.remove(&caller).unwrap_or_default(),
+            callee: None,
+            status: 0,
+            reason: EndReason::HungUp,
+            cause: None,
+            tries: Vec::new(),
+            media: Vec::new(),
+        }
+    }
+
+    /// A SIP party gave a Q.850 cause.
+    pub(super) fn cause(&mut self, call: Option<CallId>, cause: Option<u8>) {
+        if let Some(open) = call.and_then(|c| self.open.get_mut(&c)) {
+            open.record.cause = cause.or(open.record.cause);
+        }
+    }
+
+    /// A trunk did not take a call.
+    pub(super) fn tried(&mut self, call: CallId, tried: Try) {
+        if let Some(open) = self.open.get_mut(&call)
+            && open.record.tries.len() < TRIES
+        {
+            open.record.tries.push(tried);
+        }
     }
 
     /// A party is rung, or answered, in a call.
@@ -327,6 +392,21 @@ impl Book {
             self.close(call);
         } else {
             self.closing.push_back((now + LAST_FIGURES, call));
+        }
+    }
+
+    /// Of the media halves of a call that is over, only those that are `closed` have something to tell yet.
+    pub(super) fn settle(&mut self, call: CallId, closed: impl Fn(LegId) -> bool) {
+        let Some(open) = self.open.get_mut(&call).filter(|o| o.over) else {
+            return;
+        };
+        let stay: Vec<LegId> = open.halves.keys().copied().filter(|h| !closed(*h)).collect();
+        for half in stay {
+            open.halves.remove(&half);
+            self.by_half.remove(&half);
+        }
+        if open.halves.is_empty() {
+            self.close(call);
         }
     }
 
@@ -464,12 +544,43 @@ mod tests {
     fn figures_that_never_come_do_not_hold_a_record_back() {
         let mut book = talked();
         book.ended(at(5_000), CALL, 200, EndReason::HungUp);
-        assert_eq!(book.poll_timeout(), Some(at(5_500)));
-        book.handle_timeout(at(5_500));
+        assert_eq!(book.poll_timeout(), Some(at(5_050)));
+        book.handle_timeout(at(5_050));
         assert!(record(&mut book).unwrap().media.is_empty());
         assert_eq!(book.poll_timeout(), None);
         book.figures(CALLER, None);
         assert!(book.by_half.is_empty() && book.open.is_empty());
+    }
+
+    #[test]
+    fn a_half_that_outlives_its_call_is_not_waited_for() {
+        let mut book = talked();
+        book.ended(at(5_000), CALL, 200, EndReason::HungUp);
+        book.settle(CALL, |half| half == CALLEE);
+        assert_eq!(record(&mut book), None);
+        book.figures(CALLEE, Some(LegStats::default()));
+        assert_eq!(record(&mut book).unwrap().media.len(), 1);
+        assert!(book.by_half.is_empty());
+    }
+
+    #[test]
+    fn who_is_turned_away_has_a_record_too() {
+        let mut book = Book::default();
+        book.party(CALLER, "sip", "sip:alice@x".to_owned(), None);
+        book.number(CALLER, Some("+49301".to_owned()));
+        book.dials(CALLER, "+49302".to_owned());
+        book.refused(at(7), CALL, CALLER, 503, EndReason::Overloaded);
+        let Some(News::Refused(record)) = book.poll_news() else {
+            panic!("no news")
+        };
+        assert_eq!(
+            (record.status, record.reason, record.call),
+            (503, EndReason::Overloaded, CALL)
+        );
+        assert_eq!(
+            (record.dialled.as_str(), record.caller.number.as_deref()),
+            ("+49302", Some("+49301"))
+        );
     }
 
     #[test]

@@ -29,20 +29,31 @@ impl Exchange {
         party: Party,
         resolved: Result<Callees, Outcome>,
     ) {
-        let admitted =
-            resolved.and_then(|callees| self.admission.enter(now).map(|()| callees).map_err(Outcome::new));
+        let admitted = resolved.and_then(|callees| {
+            let entered = match callees.emergency {
+                true => self.admission.enter_emergency(),
+                false => self.admission.enter(now),
+            };
+            entered.map(|()| callees).map_err(Outcome::new)
+        });
         let callees = match admitted {
             Ok(callees) => callees,
             Err(outcome) => {
-                tracing::info!(leg = %caller, status = outcome.status, reason = outcome.reason.label(), "call refused");
-                self.book.refused(caller, outcome.reason);
+                let id = self.new_call();
+                tracing::info!(
+                    call = %id,
+                    leg = %caller,
+                    status = outcome.status,
+                    reason = outcome.reason.label(),
+                    "call refused"
+                );
+                self.book.refused(now, id, caller, outcome.status, outcome.reason);
                 self.tell(now, caller, LegCommand::Refuse(outcome));
                 self.drop_leg(caller);
                 return;
             }
         };
-        self.next_call += 1;
-        let id = CallId(self.next_call);
+        let id = self.new_call();
         let ring = Ring {
             timeout: self.settings.ring_timeout,
             max_duration: callees.max_duration,
@@ -102,6 +113,7 @@ impl Exchange {
         match callee {
             Callee::Line { session, account } => self.ring_line(now, id, leg, session, account),
             Callee::Sip(callee) => self.ring_sip(now, id, leg, *callee),
+            Callee::Trunk(callee) => self.ring_trunk(now, id, leg, *callee),
             Callee::Echo => self.answer_built_in(now, id, leg, Kind::Echo),
             Callee::Tone => self.answer_built_in(now, id, leg, Kind::Tone),
             Callee::Live(name) => self.answer_built_in(now, id, leg, Kind::Live(name)),
@@ -129,13 +141,23 @@ impl Exchange {
         if matches!(event, LegEvent::HungUp(_)) && self.park(now, leg) {
             return;
         }
+        let of_callee = self.calls.get(&id).is_some_and(|e| e.call.caller() != leg);
+        let another = match &event {
+            LegEvent::Refused(outcome) if of_callee => self.is_carriers_fault(now, leg, outcome),
+            LegEvent::Ringing | LegEvent::Progress | LegEvent::Answered if of_callee => {
+                self.gateway_rings(now, leg);
+                false
+            }
+            _ => false,
+        };
         let Some(entry) = self.calls.get_mut(&id) else {
             return;
         };
-        if entry.call.caller() != leg {
+        if of_callee {
             match &event {
                 LegEvent::Answered if entry.call.state() != CallState::Up => {
                     self.book.callee(now, id, leg, true);
+                    self.quotas.answered(now, id);
                 }
                 LegEvent::Refused(outcome) => self.book.unanswered(leg, outcome.status),
                 _ => {}
@@ -143,8 +165,7 @@ impl Exchange {
         }
         // A route's next trunk is tried when this one failed, not when the callee decided.
         if let LegEvent::Refused(outcome) = &event
-            && matches!(outcome.status, 408 | 430 | 500..=599)
-            && entry.call.caller() != leg
+            && another
             && entry.call.state() != CallState::Up
             && let Some(next) = entry.hunt.pop_front()
         {
@@ -212,6 +233,7 @@ impl Exchange {
             return;
         };
         self.admission.leave();
+        self.quotas.leave(now, id);
         let talked_at = entry.call.answered_at();
         let talked = talked_at.map_or(0, |t| now.since(t).as_secs());
         let normal = talked_at.is_some() && outcome.reason == EndReason::HungUp;
@@ -229,6 +251,8 @@ impl Exchange {
         // The leg that left by itself; the others were told, and dropped then.
         let left: Vec<LegId> = entry.call.legs().collect();
         left.into_iter().for_each(|leg| self.drop_leg(leg));
+        // Streams that outlive the call do not tell their figures now.
+        self.book.settle(id, |half| self.wiring.shard_of(half).is_none());
         self.end_transfer(now, entry.transfer);
     }
 

@@ -7,7 +7,8 @@ use call::{AccountId, Audio, Outcome, Role, RouteTo, Target};
 use sip::auth::Credentials;
 use sip::{Binding, Host, NameAddr, Registration, Uri};
 
-use super::{Exchange, Kind, Trunk};
+use super::trunks::{Trunk, TrunkCallee};
+use super::{Exchange, Kind};
 use crate::shard::Remote;
 
 /// One party to be rung.
@@ -26,6 +27,8 @@ pub(super) enum Callee {
     /// A room, and what one is there.
     Room(String, Role),
     Sip(Box<SipCallee>),
+    /// Somebody reached by a trunk.
+    Trunk(Box<TrunkCallee>),
 }
 
 /// A party reached by SIP.
@@ -39,12 +42,35 @@ pub(super) struct SipCallee {
     pub(super) route: Vec<Uri>,
     /// What a challenge is answered with.
     pub(super) credentials: Option<Credentials>,
-    /// The trunk it is reached by.
+    /// The trunk it is reached by, and by which of its gateways.
     pub(super) trunk: Option<String>,
+    pub(super) gateway: Option<usize>,
+    /// The number that was called there, as the route leaves it.
+    pub(super) number: Option<String>,
+    /// Header fields about the caller.
+    pub(super) headers: Vec<(String, String)>,
     /// The local account it is, when it is one.
     pub(super) user: Option<String>,
     /// The caller's identity, when it is not the caller's own (a trunk's account).
     pub(super) from: Option<NameAddr>,
+}
+
+impl SipCallee {
+    /// One of whom nothing is known but where it is.
+    pub(super) fn new(target: Uri) -> SipCallee {
+        SipCallee {
+            target,
+            binding: None,
+            route: Vec::new(),
+            credentials: None,
+            trunk: None,
+            gateway: None,
+            number: None,
+            headers: Vec::new(),
+            user: None,
+            from: None,
+        }
+    }
 }
 
 /// Whom a target leads to.
@@ -56,6 +82,8 @@ pub(super) struct Callees {
     pub(super) hunt: Vec<Callee>,
     /// The longest the call may last.
     pub(super) max_duration: Option<Duration>,
+    /// No limit keeps it from them.
+    pub(super) emergency: bool,
 }
 
 impl Callees {
@@ -113,13 +141,8 @@ impl Exchange {
             };
         }
         let callee = SipCallee {
-            target: uri.clone(),
-            binding: None,
             route: self.settings.outbound_proxy.iter().cloned().collect(),
-            credentials: None,
-            trunk: None,
-            user: None,
-            from: None,
+            ..SipCallee::new(uri.clone())
         };
         Ok(Callees::ring(vec![Callee::Sip(Box::new(callee))]))
     }
@@ -138,13 +161,9 @@ impl Exchange {
         if !bindings.is_empty() || !clients.is_empty() {
             let ring = |binding: Binding| {
                 Callee::Sip(Box::new(SipCallee {
-                    target: binding.target.clone(),
-                    binding: Some(binding),
-                    route: Vec::new(),
-                    credentials: None,
-                    trunk: None,
                     user: Some(name.to_owned()),
-                    from: None,
+                    binding: Some(binding.clone()),
+                    ..SipCallee::new(binding.target)
                 }))
             };
             return Ok(Callees::ring(
@@ -165,42 +184,80 @@ impl Exchange {
         }))
     }
 
-    /// A number: a local name of that spelling, else the first route that fits.
-    fn resolve_number(&self, now: Time, number: &str, user: Option<&str>) -> Result<Callees, Outcome> {
-        if let Some(room) = self.room_of_number(number) {
+    /// A number: a room or a local name of that spelling, else the first route that fits.
+    fn resolve_number(&self, now: Time, dialled: &str, user: Option<&str>) -> Result<Callees, Outcome> {
+        let settings = &self.settings;
+        // Nobody's extension and no limit stands before an emergency number.
+        let emergency = user.filter(|_| settings.emergency.iter().any(|n| n == dialled));
+        if let Some(user) = emergency {
+            let names = settings.emergency_to.iter().map(String::as_str);
+            return self.by_trunks(names, dialled, None, user, true);
+        }
+        if let Some(room) = self.room_of_number(dialled) {
             return self.resolve_room(&room, Role::Participant);
         }
-        match self.resolve_user(now, number) {
+        match self.resolve_user(now, dialled) {
             Err(outcome) if outcome.reason == EndReason::NotFound => {}
             found => return found,
         }
+        let Ok(public) = settings.numbering.e164(dialled) else {
+            return Err(Outcome::new(EndReason::InvalidNumber));
+        };
+        let number = public.as_deref().unwrap_or(dialled);
+        let mut numbers = settings.user_numbers.iter();
+        if let Some((name, _)) =
+            numbers.find(|(_, own)| public.as_ref().unwrap_or(&number.to_owned()) == *own)
+        {
+            return self.resolve_user(now, name);
+        }
         // Strangers never reach a trunk, whatever the routes say.
         let Some(user) = user else {
-            let reason = if self.settings.routes.is_empty() {
+            let reason = if settings.routes.is_empty() {
                 EndReason::NotFound
             } else {
                 EndReason::Forbidden
             };
             return Err(Outcome::new(reason));
         };
-        let Some((route, dialled)) = self.settings.routes.find(number, user) else {
+        let Some((route, dialled)) = settings.routes.find(number, user) else {
             return Err(Outcome::new(EndReason::NotFound));
         };
         let RouteTo::Trunks(names) = route.to();
-        let trunks = names
-            .iter()
-            .filter_map(|n| self.settings.trunks.iter().find(|t| t.name == *n));
-        let mut callees: Vec<Callee> = trunks
-            .map(|trunk| by_trunk(trunk, &dialled, route.caller_id()))
-            .collect();
-        if callees.is_empty() {
-            return Err(Outcome::new(EndReason::NotFound));
-        }
-        let hunt = callees.split_off(1);
+        let names = names.iter().map(String::as_str);
+        let callees = self.by_trunks(names, &dialled, route.caller_id(), user, false)?;
         Ok(Callees {
-            ring: callees,
-            hunt,
             max_duration: route.max_duration(),
+            ..callees
+        })
+    }
+
+    /// The trunks of these names, one after the other.
+    fn by_trunks<'a>(
+        &self,
+        names: impl Iterator<Item = &'a str>,
+        number: &str,
+        caller_id: Option<&str>,
+        user: &str,
+        emergency: bool,
+    ) -> Result<Callees, Outcome> {
+        let known = |name: &&str| self.settings.trunks.iter().any(|t| t.name == *name);
+        let callee = |name: &str| {
+            Callee::Trunk(Box::new(TrunkCallee {
+                trunk: name.to_owned(),
+                number: number.to_owned(),
+                caller_id: caller_id.map(str::to_owned),
+                user: user.to_owned(),
+                emergency,
+            }))
+        };
+        let mut all = names.filter(known).map(callee);
+        let Some(first) = all.next() else {
+            return Err(Outcome::new(EndReason::NotFound));
+        };
+        Ok(Callees {
+            hunt: all.collect(),
+            emergency,
+            ..Callees::ring(vec![first])
         })
     }
 
@@ -257,7 +314,7 @@ impl Exchange {
                     user: trunk.aor.user().map(|u| u.into_owned()).unwrap_or_default(),
                     credentials: trunk.credentials.clone(),
                     expires: u32::try_from(expires.as_secs()).unwrap_or(u32::MAX),
-                    route: trunk.route.clone(),
+                    route: Vec::new(),
                 },
             );
             match registered {
@@ -270,24 +327,4 @@ impl Exchange {
             }
         }
     }
-}
-
-fn by_trunk(trunk: &Trunk, number: &str, caller_id: Option<&str>) -> Callee {
-    let from = match caller_id {
-        Some(user) => Uri::sip(Some(user), trunk.aor.host().clone(), None),
-        None => trunk.aor.clone(),
-    };
-    let mut target = Uri::sip(Some(number), trunk.uri.host().clone(), trunk.uri.port());
-    if let Some(transport) = trunk.uri.param("transport") {
-        target.set_param("transport", Some(transport));
-    }
-    Callee::Sip(Box::new(SipCallee {
-        target,
-        binding: None,
-        route: trunk.route.clone(),
-        credentials: trunk.credentials.clone(),
-        trunk: Some(trunk.name.clone()),
-        user: None,
-        from: Some(NameAddr::new(from)),
-    }))
 }

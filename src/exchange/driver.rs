@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use base::{CallId, Rng, ShardId, Time};
@@ -45,6 +46,8 @@ pub(crate) enum Request {
     Room(String, RoomOrder, oneshot::Sender<Result<(), Outcome>>),
     /// End one call; answered by whether there is such a call.
     HangUp(CallId, oneshot::Sender<bool>),
+    /// Lift the ban of a source; answered by whether there was one.
+    Unban(IpAddr, oneshot::Sender<bool>),
     /// Take other settings, with who may register without a password and the trunks that changed.
     Reload(Box<Settings>, sip::OpenRegistration, Vec<String>),
     /// Nothing more is to be done.
@@ -174,6 +177,9 @@ pub(crate) async fn run(start: Start) -> io::Result<()> {
                     }
                     Some(Request::Room(room, order, done)) => {
                         let _asker_gone = done.send(driver.exchange.room_order(now, &room, order));
+                    }
+                    Some(Request::Unban(source, done)) => {
+                        let _asker_gone = done.send(driver.exchange.unban(now, source));
                     }
                     Some(Request::HangUpAll(done)) => {
                         driver.exchange.hang_up_all(now);

@@ -52,6 +52,14 @@ impl Guard {
         }
     }
 
+    /// Who has to wait, and until when.
+    pub(super) fn waiting(&self, now: Time) -> impl Iterator<Item = (IpAddr, Time, u32)> + '_ {
+        let until = move |o: &Offender| o.until.filter(|until| *until > now);
+        self.by
+            .iter()
+            .filter_map(move |(ip, o)| Some((*ip, until(o)?, o.waits)))
+    }
+
     /// A login from there was wrong; true when the address has to wait from now on.
     pub(super) fn failed(&mut self, now: Time, from: IpAddr) -> bool {
         let key = network(from);

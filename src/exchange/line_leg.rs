@@ -69,6 +69,10 @@ pub(super) struct Party {
     pub(super) headers: Vec<(String, String)>,
     /// What a transfer adds: Replaces, Referred-By.
     pub(super) extra: Vec<(String, String)>,
+    /// Where the call has been before (Diversion, History-Info).
+    pub(super) history: Vec<(String, String)>,
+    /// It does not want to be known.
+    pub(super) private: bool,
 }
 
 impl From<String> for Party {

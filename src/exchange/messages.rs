@@ -59,14 +59,17 @@ impl Exchange {
             return Some(self.text_to_leg(now, leg, sender, words));
         }
         let client = self.client_of_contact(&target);
-        if user.is_none() && client.is_none() && self.must_authenticate(&from, source) {
+        let known = user.is_some() || client.is_some();
+        let known = known || self.trunk_of(source, None, &from, None).is_some();
+        if !known && self.must_authenticate(&from, source) {
             return Some(401);
         }
         let callees = match client {
             Some(client) => vec![client],
             None if self.is_ours(&target) => match self.resolve_uri(now, &target, None) {
                 Ok(callees) => callees.ring,
-                Err(outcome) => return Some(outcome.status),
+                Err(outcome) if known => return Some(outcome.status),
+                Err(outcome) => return Some(self.turned_away(now, source, outcome).status),
             },
             // We are nobody's open relay.
             None => return Some(404),

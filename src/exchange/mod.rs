@@ -35,6 +35,7 @@ mod stream_leg;
 mod streams;
 mod transfer;
 mod transport;
+mod trunks;
 mod view;
 mod websocket;
 mod wiring;
@@ -46,13 +47,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::{CallId, ConnId, EndReason, LegId, Rng, SessionId, ShardId, Time, earliest};
-use call::{Admission, Call, Limits, Routes};
+use call::{Admission, Call, Limits, Numbering, Quotas, Routes, Rule};
 use codecs::CodecId;
 use sip::{CallHandle, Endpoint, Message, ParseError, RegistrationHandle, Source};
 
 use crate::shard::{Command, Event, Remote, Side};
 pub use accounts::AccountSettings;
 pub use transport::SipSockets;
+pub use trunks::{GatewayBook, GatewaySettings, Trunk};
 pub use websocket::Origins;
 
 use book::Book;
@@ -72,10 +74,13 @@ pub use security::Protection;
 use sip_leg::SipLeg;
 use streams::{LiveStream, StreamLeg};
 use transfer::TransferLeg;
+use trunks::Trunks;
 use wiring::Wiring;
 
-pub use book::{CallRecord, Counters, News, Party, SetUp, TrunkBook};
-pub use view::{Ask, CallView, ContactView, LegView, RoomSums, Snapshot, TrunkView, UserView};
+pub use book::{CallRecord, Counters, News, Party, SetUp, TrunkBook, Try};
+pub use view::{
+    Ask, BanView, CallView, ContactView, LegView, RoomSums, Snapshot, TrunkView, UserView,
+};
 
 /// How long a published stream is waited for to show its codec before its call is dialled without it.
 const CODEC_WAIT: Duration = Duration::from_millis(300);
@@ -100,23 +105,6 @@ impl Admits {
             Admits::Users => true,
         }
     }
-}
-
-/// A SIP provider or server that the gateway registers with and calls through.
-#[derive(Clone, Debug)]
-pub struct Trunk {
-    /// Its name in routes and logs.
-    pub name: String,
-    /// Where requests go, as a SIP URI without a user.
-    pub uri: sip::Uri,
-    /// Our address of record there.
-    pub aor: sip::Uri,
-    /// What its challenges are answered with.
-    pub credentials: Option<sip::auth::Credentials>,
-    /// The registration lifetime to ask for, when the gateway registers there.
-    pub register: Option<Duration>,
-    /// Further hops, nearest first.
-    pub route: Vec<sip::Uri>,
 }
 
 /// What the exchange needs of the configuration.
@@ -156,6 +144,20 @@ pub struct Settings {
     pub routes: Routes,
     /// The trunks that routes name.
     pub trunks: Vec<Trunk>,
+    /// How numbers are dialled.
+    pub numbering: Numbering,
+    /// Numbers that no limit stands before, and the trunks they go to.
+    pub emergency: Vec<String>,
+    /// See `emergency`.
+    pub emergency_to: Vec<String>,
+    /// Limits on calls over trunks.
+    pub rules: Vec<Rule>,
+    /// Against those who scan, guess and flood by SIP.
+    pub guard: sip::GuardConfig,
+    /// The telephone numbers of local accounts, in their one form.
+    pub user_numbers: BTreeMap<String, String>,
+    /// The passwords with which trunks call in: user name and password.
+    pub trunk_logins: Vec<(String, String)>,
     /// Through which requests to elsewhere go.
     pub outbound_proxy: Option<sip::Uri>,
     /// Rooms.
@@ -261,6 +263,8 @@ enum Due {
     Part(LegId),
     /// A party that transferred another has not hung up.
     Leave(LegId),
+    /// A gateway of a trunk has not answered yet.
+    Gateway(LegId),
 }
 
 /// To whom a media half belongs.
@@ -284,6 +288,7 @@ pub struct Exchange {
     source_address: SourceAddress,
     keys: media::KeySource,
     admission: Admission,
+    quotas: Quotas,
     calls: BTreeMap<CallId, CallEntry>,
     legs: BTreeMap<LegId, Leg>,
     by_handle: HashMap<CallHandle, LegId>,
@@ -293,6 +298,7 @@ pub struct Exchange {
     live: BTreeMap<String, LiveStream>,
     lines: Lines,
     guard: Guard,
+    trunks: Trunks,
     rng: Rng,
     wiring: Wiring,
     rooms: Rooms,
@@ -322,6 +328,7 @@ impl Exchange {
         sip.set_users(sip_users(&settings));
         let mut exchange = Exchange {
             admission: Admission::new(settings.limits, now),
+            quotas: Quotas::new(settings.rules.clone()),
             sip,
             source_address,
             keys: media::KeySource::new(secret),
@@ -334,6 +341,7 @@ impl Exchange {
             live: BTreeMap::new(),
             lines: Lines::default(),
             guard: Guard::new(settings.accounts.failures, settings.accounts.wait),
+            trunks: Trunks::default(),
             rng,
             wiring: Wiring::default(),
             rooms: Rooms::default(),
@@ -347,6 +355,9 @@ impl Exchange {
             ladder: Ladder::new(settings.ladder),
             settings,
         };
+        let settings = exchange.settings.clone();
+        exchange.trunks.renew(now, &settings.trunks, |_| true);
+        exchange.trust_trunks();
         exchange.register_trunks(now, |_| true);
         exchange.pump(now);
         exchange
@@ -457,6 +468,9 @@ impl Exchange {
     pub fn handle_timeout(&mut self, now: Time) {
         self.sip.handle_timeout(now);
         self.book.handle_timeout(now);
+        if self.trunks.poll_timeout().is_some_and(|at| at <= now) {
+            self.probe_trunks(now);
+        }
         while let Some(Reverse((at, due))) = self.deadlines.peek().copied() {
             if at > now {
                 break;
@@ -475,6 +489,7 @@ impl Exchange {
                 Due::Digit(leg) => self.send_info_digit(now, leg),
                 Due::Outbound(leg) => self.outbound_again(now, leg),
                 Due::Leave(leg) => self.see_off(now, leg),
+                Due::Gateway(leg) => self.gateway_due(now, leg),
                 Due::Part(leg) => self.end_three_way(now, leg),
             }
         }
@@ -484,7 +499,8 @@ impl Exchange {
     /// When [`Exchange::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Time> {
         let own = self.deadlines.peek().map(|Reverse((at, _))| *at);
-        earliest(earliest(self.sip.poll_timeout(), own), self.book.poll_timeout())
+        let others = earliest(self.book.poll_timeout(), self.trunks.poll_timeout());
+        earliest(earliest(self.sip.poll_timeout(), own), others)
     }
 
     /// What is to be done next.
@@ -502,6 +518,13 @@ impl Exchange {
         self.ladder.of(call)
     }
 
+    /// Lifts the ban, or the waiting time, of a source; false when it has none.
+    pub fn unban(&mut self, now: Time, source: IpAddr) -> bool {
+        let waited = self.guard.wait(now, source).is_some();
+        self.guard.succeeded(source);
+        self.sip.lift_ban(now, source) || waited
+    }
+
     /// Ends one call; false when there is no such call.
     pub fn hang_up(&mut self, now: Time, id: CallId) -> bool {
         let Some(entry) = self.calls.get_mut(&id) else {
@@ -517,6 +540,7 @@ impl Exchange {
     /// trunks that are new, gone or different: they are registered with anew.
     pub fn reload(&mut self, now: Time, settings: Settings, open: sip::OpenRegistration, changed: &[String]) {
         self.admission.set_limits(settings.limits);
+        self.quotas.set_rules(settings.rules.clone());
         self.sip.set_users(sip_users(&settings));
         self.sip.set_open_registration(open);
         let gone: Vec<_> = self
@@ -534,6 +558,10 @@ impl Exchange {
         }
         self.ladder.set_budget(settings.ladder);
         self.settings = Arc::new(settings);
+        let settings = self.settings.clone();
+        let of_changed = |name: &str| changed.iter().any(|c| c == name);
+        self.trunks.renew(now, &settings.trunks, of_changed);
+        self.trust_trunks();
         self.register_trunks(now, |trunk| changed.contains(&trunk.name));
         self.pump(now);
     }
@@ -546,6 +574,7 @@ impl Exchange {
     /// Nothing new is taken in; calls go on until they end or `hang_up_all`.
     pub fn drain(&mut self, now: Time) {
         self.admission.drain();
+        self.trunks.stop();
         let registrations: Vec<_> = self.registrations.drain().map(|(handle, _)| handle).collect();
         for handle in registrations {
             let _gone = self.sip.unregister(now, handle);
@@ -583,7 +612,7 @@ impl Exchange {
             self.live.len(),
             self.owners.len() + self.by_handle.len() + self.lines.population() + self.rooms.population(),
             self.sip.calls(),
-            self.book.population(),
+            self.book.population() + self.quotas.population(),
         ]
     }
 
@@ -618,6 +647,11 @@ impl Exchange {
         LegId::of_exchange(self.next_leg)
     }
 
+    fn new_call(&mut self) -> CallId {
+        self.next_call += 1;
+        CallId(self.next_call)
+    }
+
     fn command(&mut self, shard: ShardId, command: Command) {
         self.book.see(&command);
         self.outputs.push_back(Output::Shard(shard, command));
@@ -646,5 +680,10 @@ fn sip_users(settings: &Settings) -> Vec<sip::User> {
         name: name.clone(),
         password: password.clone(),
     };
-    settings.users.iter().map(user).collect()
+    settings
+        .users
+        .iter()
+        .chain(&settings.trunk_logins)
+        .map(user)
+        .collect()
 }

@@ -62,12 +62,12 @@ impl Exchange {
 fn elsewhere(from: &SipCallee, target: Uri) -> SipCallee {
     let same = from.target.host().matches(target.host());
     SipCallee {
-        target,
-        binding: None,
         route: if same { from.route.clone() } else { Vec::new() },
         credentials: from.credentials.clone().filter(|_| same),
         from: from.from.clone(),
         trunk: from.trunk.clone().filter(|_| same),
-        user: None,
+        gateway: from.gateway.filter(|_| same),
+        headers: if same { from.headers.clone() } else { Vec::new() },
+        ..SipCallee::new(target)
     }
 }

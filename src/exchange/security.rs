@@ -1,8 +1,6 @@
 //! How the media of SIP legs is protected: whose policy holds, and which line of a description fits it.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
-
 use media::{KeySource, SdesLine, SrtpKey, SrtpKeys, Suite};
 use sip::sdp::{Attribute, Media};
 
@@ -154,13 +152,6 @@ impl Exchange {
         let own = trunk.and_then(|t| protection.trunks.get(t));
         let own = own.or_else(|| protection.users.get(user?));
         own.copied().unwrap_or(protection.default)
-    }
-
-    /// The same for a party that calls from an address.
-    pub(super) fn srtp_from(&self, from: IpAddr, user: Option<&str>) -> Srtp {
-        let trunks = &self.settings.trunks;
-        let trunk = trunks.iter().find(|t| t.uri.host().ip() == Some(from));
-        self.srtp_for(trunk.map(|t| t.name.as_str()), user)
     }
 }
 

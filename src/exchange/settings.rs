@@ -7,17 +7,19 @@ use std::time::Duration;
 
 use call::{Limits, RoomRules, Route, RouteTo, Routes};
 use media::{PipeOptions, RoomOptions, Suite};
-use sip::auth::{Algorithm, Credentials};
+use sip::auth::Algorithm;
 use sip::{EndpointConfig, Host, Listener, OpenRegistration, Transport, Uri};
 
 use super::{
     AccountSettings, Admits, Conference, ConfiguredRoom, NamedRemote, OutboundSettings, Prompts, Protection,
-    Settings, Trunk,
+    Settings,
 };
 use crate::config::{self, Access, Config};
 use crate::daemon::{Listening, StartError};
 use crate::recorder::Recorder;
 use crate::shard::Remote;
+
+mod trunks;
 
 /// Settings of the exchange.
 pub fn exchange(config: &Config, listening: &Listening, shards: usize) -> Result<Settings, StartError> {
@@ -42,12 +44,9 @@ pub fn exchange(config: &Config, listening: &Listening, shards: usize) -> Result
             rtp_addresses.push(address.ip());
         }
     }
-    let trunks = config
-        .sip
-        .trunk
-        .iter()
-        .map(trunk)
-        .collect::<Result<Vec<_>, _>>()?;
+    let trunks = config.sip.trunk.iter().map(trunks::trunk);
+    let trunks = trunks.collect::<Result<Vec<_>, _>>()?;
+    let numbering = trunks::numbering(&config.sip.numbers);
     Ok(Settings {
         domains,
         sip_addresses,
@@ -88,6 +87,13 @@ pub fn exchange(config: &Config, listening: &Listening, shards: usize) -> Result
             .collect(),
         routes: routes(config)?,
         trunks,
+        user_numbers: trunks::user_numbers(config, &numbering),
+        trunk_logins: trunks::logins(config),
+        rules: trunks::rules(config),
+        guard: trunks::guard(&config.sip.guard),
+        numbering,
+        emergency: config.sip.numbers.emergency.clone(),
+        emergency_to: config.sip.numbers.emergency_to.clone(),
         outbound_proxy: config
             .sip
             .outbound_proxy
@@ -282,25 +288,6 @@ fn admits(access: Access, users: &[config::User]) -> Admits {
         Access::Auto if users.is_empty() => Admits::Loopback,
         Access::Auto | Access::Users => Admits::Users,
     }
-}
-
-fn trunk(trunk: &config::Trunk) -> Result<Trunk, StartError> {
-    let key = format!("sip.trunk.{}.uri", trunk.name);
-    let uri = uri(&key, &trunk.uri)?;
-    let user = trunk.username.as_deref().unwrap_or("flashgate");
-    let aor = Uri::sip(Some(user), uri.host().clone(), None);
-    let credentials = trunk.password.as_ref().map(|password| Credentials {
-        realm: trunk.realm.clone(),
-        ..Credentials::new(user, password.expose())
-    });
-    Ok(Trunk {
-        name: trunk.name.clone(),
-        uri,
-        aor,
-        credentials,
-        register: trunk.register.then_some(trunk.expires),
-        route: Vec::new(),
-    })
 }
 
 fn routes(config: &Config) -> Result<Routes, StartError> {

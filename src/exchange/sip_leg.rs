@@ -7,8 +7,8 @@ use base::{CallId, EndReason, LegId, Redacted, Time};
 use call::{Audio, LegCommand, LegEvent, Outcome, Target, order_offer};
 use codecs::CodecId;
 use sip::{
-    Binding, Body, CallHandle, Event as SipEvent, Headers, Host, Invite, NameAddr, Params, Scheme, Source,
-    Uri,
+    Binding, Body, CallHandle, Event as SipEvent, HeaderName, Headers, Host, Invite, NameAddr, Offence,
+    Params, Scheme, Source, Uri,
 };
 
 use super::accounts::HEADERS;
@@ -17,9 +17,14 @@ use super::dial::{Callees, SipCallee};
 use super::line_leg::Party;
 use super::messages::Text;
 use super::negotiation::{Local, Remote};
+use super::trunks::is_private;
 use super::{Exchange, Kind, Leg};
 use crate::config::Srtp;
 use crate::shard::{Command, RtpParams};
+
+/// Fields of Diversion and History-Info that are passed on, and the longest.
+const HISTORY: usize = 10;
+const HISTORY_BYTES: usize = 1_024;
 
 /// The signalling half of a SIP party.
 #[derive(Debug)]
@@ -50,6 +55,12 @@ pub(super) struct SipLeg {
     pub(super) user: Option<String>,
     /// Whom we called, for redirections.
     pub(super) callee: Option<Box<SipCallee>>,
+    /// When its INVITE went out, and whether it rang or answered.
+    pub(super) begun: Option<Time>,
+    pub(super) rang: bool,
+    /// What its refusal said besides: the Q.850 cause, and when to come again, in seconds.
+    pub(super) cause: Option<u8>,
+    pub(super) retry_after: Option<u32>,
     /// Our client holds it; it holds our client.
     pub(super) held: bool,
     pub(super) holds: bool,
@@ -95,6 +106,10 @@ impl SipLeg {
             peer: None,
             user: None,
             callee: None,
+            begun: None,
+            rang: false,
+            cause: None,
+            retry_after: None,
             held: false,
             holds: false,
             change: None,
@@ -164,6 +179,12 @@ impl Exchange {
                 ..
             } => {
                 if let Some(leg) = self.by_handle.remove(&call) {
+                    let call = self.legs.get(&leg).and_then(|l| l.call);
+                    self.book.cause(call, headers.q850());
+                    if let Some(sip) = self.sip_leg(leg) {
+                        sip.cause = headers.q850();
+                        sip.retry_after = headers.retry_after();
+                    }
                     if (300..400).contains(&status) {
                         self.follow(now, leg, &headers);
                     }
@@ -183,9 +204,16 @@ impl Exchange {
                 referred_by,
             } => self.referred(now, call, &target, replaces.as_deref(), referred_by),
             SipEvent::ReferProgress { call, status } => self.refer_progress(now, call, status),
-            SipEvent::RequestResult { request, status } => self.text_answered(request, status),
-            SipEvent::Ended { call, reason, .. } => {
+            SipEvent::RequestResult {
+                request,
+                status,
+                peer,
+            } if self.probe_answered(now, request, status, peer) => {}
+            SipEvent::RequestResult { request, status, .. } => self.text_answered(request, status),
+            SipEvent::Ended { call, reason, cause } => {
                 if let Some(leg) = self.by_handle.remove(&call) {
+                    let of = self.legs.get(&leg).and_then(|l| l.call);
+                    self.book.cause(of, cause);
                     self.leg_event(now, leg, LegEvent::HungUp(Outcome::new(reason)));
                     self.drop_leg(leg);
                 }
@@ -219,8 +247,14 @@ impl Exchange {
             SipEvent::Registered {
                 registration,
                 expires,
+                peer,
+                service_route,
             } => {
-                let trunk = self.registrations.get(&registration).map_or("", String::as_str);
+                let Some(trunk) = self.registrations.get(&registration).cloned() else {
+                    return;
+                };
+                self.trunk_registered(&trunk, peer, service_route);
+                let trunk = trunk.as_str();
                 self.book.registered(now, trunk, None);
                 tracing::info!(trunk, expires, "registered");
             }
@@ -236,6 +270,15 @@ impl Exchange {
                     status,
                     retry,
                     "the trunk refused the registration: check its user name and password"
+                );
+            }
+            SipEvent::Banned { ban } => {
+                *self.book.counters.bans.entry(ban.why.label()).or_default() += 1;
+                tracing::warn!(
+                    source = %Redacted(&ban.source),
+                    why = ban.why.label(),
+                    seconds = ban.until.since(now).as_secs(),
+                    "a source is banned: it gets no answer"
                 );
             }
             SipEvent::BindingsChanged { aor, bindings } => {
@@ -259,11 +302,15 @@ impl Exchange {
         } = comes;
         // Who calls the Contact of an account comes from the account's registrar.
         let client = self.client_of_contact(&target);
-        if user.is_none() && client.is_none() && self.must_authenticate(&from, source) {
+        let trunk = self.trunk_of(source, user.as_deref(), &from, Some(&target));
+        let trunk = trunk.filter(|_| client.is_none()).cloned();
+        // What a trunk shows opens its own door only.
+        let user = user.filter(|_| trunk.is_none());
+        if user.is_none() && trunk.is_none() && client.is_none() && self.must_authenticate(&from, source) {
             let _gone = self.sip.challenge(now, handle);
             return;
         }
-        let srtp = self.srtp_from(source.remote.ip(), user.as_deref());
+        let srtp = self.srtp_for(trunk.as_ref().map(|t| t.name.as_str()), user.as_deref());
         let policy = self.settings.protection.policy(srtp);
         let usable = |remote: &Remote| {
             let codecs = remote.codecs();
@@ -275,6 +322,7 @@ impl Exchange {
             unusable => {
                 let status = unusable.and_then(Result::err).unwrap_or(488);
                 let _gone = self.sip.refuse(now, handle, status, None, Vec::new());
+                self.record_refusal(now, &from, &target, status);
                 return;
             }
         };
@@ -284,6 +332,10 @@ impl Exchange {
         let mut sip = SipLeg::new(Some(handle), seen_as, self.settings.codecs.clone(), srtp);
         sip.remote = remote;
         sip.user.clone_from(&user);
+        let from = match &trunk {
+            Some(trunk) => self.trunk_caller(trunk, &from, &headers),
+            None => from,
+        };
         let name = NameAddr {
             params: Params::new(),
             ..from
@@ -302,6 +354,10 @@ impl Exchange {
         }
         let caller_id = name.uri.user().map(|u| u.into_owned()).unwrap_or_default();
         self.book.party(leg, "sip", name.uri.to_string(), None);
+        self.book.number(leg, self.number_of(user.as_deref(), &name.uri));
+        if let Some(trunk) = &trunk {
+            self.book.comes_by(leg, &trunk.name);
+        }
         self.book.dials(leg, target.to_string());
         tracing::info!(%leg, from = %Redacted(&name.uri), to = %Redacted(&target), "call comes in by SIP");
         if let Some(replaced) = replaces {
@@ -317,6 +373,8 @@ impl Exchange {
         }
         let resolved = if let Some(client) = client {
             Ok(Callees::ring(vec![client]))
+        } else if let Some(trunk) = &trunk {
+            self.resolve_inbound(now, trunk, &target, &to.uri)
         } else if *target.scheme() == Scheme::Tel {
             match Target::parse(&target.to_string()) {
                 Some(number) => self.resolve(now, &number, user.as_deref()),
@@ -328,6 +386,11 @@ impl Exchange {
             // We are nobody's open relay.
             Err(Outcome::new(EndReason::NotFound))
         };
+        let stranger = user.is_none() && trunk.is_none();
+        let resolved = match resolved {
+            Err(outcome) if stranger => Err(self.turned_away(now, source, outcome)),
+            resolved => resolved,
+        };
         let party = Party {
             id: caller_id,
             name: Some(name),
@@ -335,9 +398,22 @@ impl Exchange {
             to: to.uri.to_string(),
             headers: custom_headers(&headers),
             extra: Vec::new(),
+            history: history(&headers),
+            private: is_private(&headers),
         };
         self.begin(now, leg, party, resolved);
         self.open_rtp(leg, bind);
+    }
+
+    /// What a stranger hears that reaches nobody: not whether there is such a user.
+    pub(super) fn turned_away(&mut self, now: Time, source: Source, outcome: Outcome) -> Outcome {
+        match outcome.reason {
+            EndReason::NotFound | EndReason::Unavailable | EndReason::Forbidden => {
+                self.sip.offend(now, source.remote.ip(), Offence::NoSuchUser);
+                Outcome::new(EndReason::NotFound)
+            }
+            _ => outcome,
+        }
     }
 
     /// A caller that was not refused gets its port.
@@ -349,18 +425,11 @@ impl Exchange {
         }
     }
 
+    /// Whether somebody who is no trunk has to show who it is.
     pub(super) fn must_authenticate(&self, from: &NameAddr, source: Source) -> bool {
-        let claims = from
-            .uri
-            .user()
-            .is_some_and(|u| self.settings.users.iter().any(|(n, _)| *n == *u));
-        let from_trunk = self
-            .settings
-            .trunks
-            .iter()
-            .any(|t| t.uri.host().ip() == Some(source.remote.ip()));
-        let pretends = claims && self.is_ours(&from.uri);
-        !from_trunk && (pretends || self.settings.callers.asks(source.remote.ip()))
+        // Whether there is such a user is not told: whoever claims to be one of ours has to show it.
+        let pretends = !self.settings.users.is_empty() && self.is_ours(&from.uri);
+        pretends || self.settings.callers.asks(source.remote.ip())
     }
 
     /// Rings a SIP party: first a port, then the INVITE.
@@ -387,6 +456,8 @@ impl Exchange {
         let party = entry.party.clone();
         self.book
             .party(leg, "sip", callee.target.to_string(), callee.trunk.clone());
+        let number = self.number_of(callee.user.as_deref(), &callee.target);
+        self.book.number(leg, callee.number.clone().or(number));
         self.book.callee(now, call, leg, false);
         let kept = Box::new(callee.clone());
         let from = callee.from.unwrap_or_else(|| self.identity(&party));
@@ -396,6 +467,8 @@ impl Exchange {
             invite.headers = party.headers;
         }
         invite.headers.extend(party.extra);
+        invite.headers.extend(party.history);
+        invite.headers.extend(callee.headers);
         invite.route = callee.route;
         invite.credentials = callee.credentials;
         if let Some(binding) = callee.binding {
@@ -459,6 +532,7 @@ impl Exchange {
                 if let Some(sip) = self.sip_leg(leg) {
                     sip.handle = Some(handle);
                 }
+                self.gateway_called(now, leg);
             }
             Err(refused) => {
                 tracing::warn!(%leg, %refused, "the call could not be sent");
@@ -628,6 +702,16 @@ fn custom_headers(headers: &Headers) -> Vec<(String, String)> {
         .take(HEADERS)
         .map(|(name, value)| (name.as_str().to_owned(), value.to_owned()))
         .collect()
+}
+
+/// Where the call has been before, for its callee (RFC 5806, RFC 7044).
+fn history(headers: &Headers) -> Vec<(String, String)> {
+    let fields = [HeaderName::new("Diversion"), HeaderName::new("History-Info")];
+    let kept = fields.iter().flat_map(|name| {
+        let values = headers.get_all(name).filter(|v| v.len() <= HISTORY_BYTES);
+        values.map(|v| (name.as_str().to_owned(), v.to_owned()))
+    });
+    kept.take(HISTORY).collect()
 }
 
 /// Status and reason phrase for a refusal: a challenge that a callee made to us means nothing to the caller.

@@ -1,13 +1,18 @@
 //! What the exchange shows of itself: copies, made on request and bounded.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use base::{CallId, LegId, Time};
 use call::CallState;
 
 use super::book::{Counters, Party, TrunkBook};
+use super::trunks::{GatewayBook, Trunk};
 use super::{Exchange, Kind, RoomInfo};
+
+/// Bans shown at most.
+const BANS: usize = 1_000;
 
 /// What is asked for, with the most that is to be shown of each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,6 +111,23 @@ pub struct TrunkView {
     pub book: TrunkBook,
     /// Calls on it now.
     pub calls_now: usize,
+    /// Its gateways: where each is, and how it does.
+    pub gateways: Vec<(String, GatewayBook)>,
+}
+
+/// A source of requests, or of logins, that is not served for a while.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BanView {
+    /// Its address; of IPv6 the network.
+    pub source: IpAddr,
+    /// What it did last.
+    pub why: &'static str,
+    /// Until when.
+    pub until: Time,
+    /// How often so far.
+    pub times: u32,
+    /// Requests of it that were dropped.
+    pub dropped: u64,
 }
 
 /// What the exchange shows.
@@ -137,6 +159,10 @@ pub struct Snapshot {
     pub rooms: Vec<RoomInfo>,
     /// All rooms in figures.
     pub room_sums: RoomSums,
+    /// Who is not served for a while, longest first; a thousand at most.
+    pub bans: Vec<BanView>,
+    /// SIP requests dropped: of banned sources, and above the rate of a source.
+    pub dropped: [u64; 2],
     /// SIP transactions under way.
     pub transactions: usize,
     /// Sums since the start.
@@ -171,6 +197,7 @@ impl Exchange {
             registers: trunk.register.is_some(),
             book: self.book.trunks.get(&trunk.name).cloned().unwrap_or_default(),
             calls_now: on_trunk.get(&trunk.name).copied().unwrap_or(0),
+            gateways: self.gateway_views(trunk),
         });
         Snapshot {
             at: now,
@@ -186,9 +213,39 @@ impl Exchange {
             trunks: trunks.collect(),
             rooms: self.rooms().take(ask.rooms).collect(),
             room_sums: self.room_sums(),
+            bans: self.ban_views(now),
+            dropped: self.sip.dropped(),
             transactions: self.sip.transactions(),
             counters: self.book.counters.clone(),
         }
+    }
+
+    fn ban_views(&self, now: Time) -> Vec<BanView> {
+        let bans = self.sip.bans(now).into_iter().map(|b| BanView {
+            source: b.source,
+            why: b.why.label(),
+            until: b.until,
+            times: b.times,
+            dropped: b.dropped,
+        });
+        let logins = self.guard.waiting(now).map(|(source, until, times)| BanView {
+            source,
+            why: "wrong_login",
+            until,
+            times,
+            dropped: 0,
+        });
+        let mut all: Vec<BanView> = bans.chain(logins).collect();
+        all.sort_by_key(|b| Reverse(b.until));
+        all.truncate(BANS);
+        all
+    }
+
+    fn gateway_views(&self, trunk: &Trunk) -> Vec<(String, GatewayBook)> {
+        let gateways = trunk.gateways.iter().enumerate();
+        gateways
+            .map(|(place, g)| (g.uri.to_string(), self.trunks.book(&trunk.name, place)))
+            .collect()
     }
 
     fn call_view(&self, id: CallId) -> Option<CallView> {

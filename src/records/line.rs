@@ -51,6 +51,13 @@ pub(crate) fn line(record: &CallRecord, origin: &Origin) -> String {
         "reason": record.reason.label(),
         "q850": record.reason.q850(),
         "fault": format!("{:?}", record.reason.fault()).to_ascii_lowercase(),
+        "cause": record.cause,
+        "tries": record.tries.iter().map(|t| json!({
+            "trunk": t.trunk,
+            "gateway": t.gateway,
+            "status": t.status,
+            "at": time(t.at),
+        })).collect::<Vec<_>>(),
         "mos": scores.reduce(f32::min).map(|m| digits(m, 100.0)),
         "media": media,
     })
@@ -58,7 +65,7 @@ pub(crate) fn line(record: &CallRecord, origin: &Origin) -> String {
 }
 
 fn party(party: &Party) -> Value {
-    json!({ "kind": party.kind, "name": party.name, "trunk": party.trunk })
+    json!({ "kind": party.kind, "name": party.name, "number": party.number, "trunk": party.trunk })
 }
 
 fn medium(near: bool, s: &LegStats) -> Value {
@@ -128,6 +135,7 @@ fn mos(s: &LegStats) -> Option<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exchange::Try;
     use base::{CallId, EndReason};
     use codecs::CodecId;
 
@@ -150,16 +158,24 @@ mod tests {
             caller: Party {
                 kind: "stream",
                 name: "alice".to_owned(),
-                trunk: None,
+                ..Party::default()
             },
             dialled: "+4930\n\"".to_owned(),
             callee: Some(Party {
                 kind: "sip",
                 name: "sip:+4930@t".to_owned(),
                 trunk: Some("t".to_owned()),
+                number: Some("+4930".to_owned()),
             }),
             status: 200,
             reason: EndReason::HungUp,
+            cause: Some(16),
+            tries: vec![Try {
+                trunk: "t".to_owned(),
+                gateway: Some("sip:a".to_owned()),
+                status: 503,
+                at: Time::from_millis(10_100),
+            }],
             media: vec![(false, stats)],
         };
         let origin = Origin {
@@ -177,7 +193,12 @@ mod tests {
             (v["seconds"].as_f64(), v["setup_ms"].as_u64()),
             (Some(20.0), Some(1_250))
         );
-        assert_eq!(v["callee"]["trunk"], "t");
+        assert_eq!(
+            (&v["callee"]["trunk"], &v["callee"]["number"]),
+            (&json!("t"), &json!("+4930"))
+        );
+        assert_eq!((&v["cause"], &v["tries"][0]["status"]), (&json!(16), &json!(503)));
+        assert_eq!(v["tries"][0]["at"], "2026-11-21T13:48:10.100Z");
         assert_eq!(
             (&v["fault"], &v["media"][0]["of"]),
             (&json!("none"), &json!("callee"))

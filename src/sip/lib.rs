@@ -11,6 +11,7 @@ mod error;
 mod header;
 pub mod locate;
 mod msg;
+mod network;
 mod parse;
 mod registrar;
 pub mod sdp;
@@ -20,13 +21,14 @@ mod transport;
 mod uri;
 
 pub use endpoint::{
-    Binding, Body, CallHandle, Endpoint, EndpointConfig, Event, Invite, Limits, Listener, LookupId,
-    OpenRegistration, OutOfDialog, Output, Refused, Registration, RegistrationHandle, RequestHandle, SendId,
-    User,
+    Ban, Binding, Body, CallHandle, Endpoint, EndpointConfig, Event, GuardConfig, Invite, Limits, Listener,
+    LookupId, Offence, OpenRegistration, OutOfDialog, Output, Refused, Registration, RegistrationHandle,
+    RequestHandle, SendId, User,
 };
 pub use error::{Error, ParseError};
 pub use header::{CSeq, HeaderName, Headers, MediaType, NameAddr, Via};
 pub use msg::{Message, Method, Request, Response, reason_phrase};
+pub use network::Network;
 pub use parse::{Frame, StreamParser, parse_datagram};
 pub use transport::{Destination, Source, Transport};
 pub use uri::{Host, Params, Scheme, Uri};

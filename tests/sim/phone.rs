@@ -34,6 +34,10 @@ pub enum Answers {
     Never,
     /// 302 to that user of the gateway.
     Redirects(&'static str),
+    /// That status, with those header fields.
+    Refuses(u16, &'static [(&'static str, &'static str)]),
+    /// 100 and nothing more.
+    Tries,
 }
 
 /// What has happened to a phone.
@@ -112,8 +116,13 @@ pub struct Phone {
     pub bindings: Vec<sip::Binding>,
     /// Its tag in the call it answered last.
     pub last_tag: Option<String>,
-    /// From of the last INVITE that came.
+    /// From of the last INVITE that came, and whom it called.
     pub last_from: Option<NameAddr>,
+    pub last_target: Option<Uri>,
+    /// Nothing that is sent to it is taken.
+    pub deaf: bool,
+    /// For its next INVITE.
+    pub extra: Vec<(String, String)>,
     /// For its next INVITE.
     replaces: Option<String>,
     /// Takes telephone-events.
@@ -163,6 +172,9 @@ impl Phone {
             bindings: Vec::new(),
             last_tag: None,
             last_from: None,
+            last_target: None,
+            deaf: false,
+            extra: Vec::new(),
             replaces: None,
             events: false,
             digits: media::DtmfReceiver::new(),
@@ -288,6 +300,7 @@ impl Phone {
         invite.credentials = self.credentials.clone();
         let replaces = self.replaces.take().map(|r| ("Replaces".to_owned(), r));
         invite.headers.extend(replaces);
+        invite.headers.append(&mut self.extra);
         let local = self.local();
         if let Some(secure) = &mut self.secure {
             secure.reset();
@@ -457,6 +470,9 @@ impl Phone {
     }
 
     pub fn datagram(&mut self, now: Time, datagram: &Datagram) {
+        if self.deaf {
+            return;
+        }
         if datagram.to == self.sip {
             let source = Source {
                 transport: Transport::Udp,
@@ -640,8 +656,10 @@ impl Phone {
                 headers,
                 replaces,
                 from,
+                target,
                 ..
             } => {
+                self.last_target = Some(target);
                 self.last_from = Some(from);
                 let kept = headers.iter().map(|(n, v)| (n.as_str().to_owned(), v.to_owned()));
                 self.last_headers = kept.collect();
@@ -725,12 +743,21 @@ impl Phone {
                 .unwrap();
             return;
         }
-        let refuse = |status| (status, None, Vec::new());
+        let fields = match self.answers {
+            Answers::Refuses(_, fields) => fields,
+            _ => &[],
+        };
+        let fields: Vec<_> = fields
+            .iter()
+            .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+            .collect();
+        let refuse = |status| (status, None, fields.clone());
         let busy = self.call.is_some();
         let refusal = match self.answers {
             _ if busy => Some(486),
             Answers::Busy => Some(486),
             Answers::Declines => Some(603),
+            Answers::Refuses(status, _) => Some(status),
             _ => None,
         };
         if let Some((status, reason, headers)) = refusal.map(refuse) {
@@ -772,6 +799,9 @@ impl Phone {
             _ => None,
         };
         self.call = Some(call);
+        if self.answers == Answers::Tries {
+            return;
+        }
         let status = if early { 183 } else { 180 };
         self.endpoint.provisional(now, handle, status, body).unwrap();
     }

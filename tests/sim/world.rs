@@ -106,6 +106,7 @@ impl Builder {
                 srtp: None,
                 name: (*name).to_owned(),
                 password: Secret::new(format!("{name}-secret")),
+                number: None,
             })
             .collect();
         self

@@ -183,8 +183,11 @@ const trunkColumns = [
   { head: "Trunk", text: (t) => t.name },
   { head: "Server", text: (t) => t.uri },
   { head: "State", text: (t) => t.state, mood: (t) => (t.healthy ? "good" : "bad") },
+  { head: "Gateways", text: (t) => t.gateways.map((g) => g.uri.replace(/^sips?:/, "") + " " + g.state).join(", "),
+    mood: (t) => (t.gateways.every((g) => g.state === "down") ? "bad" : t.gateways.some((g) => g.state === "down") ? "warn" : "") },
   { head: "Calls now", n: true, text: (t) => t.calls_now },
   { head: "So far", n: true, text: (t) => t.calls },
+  { head: "Came in", n: true, text: (t) => t.calls_in },
   { head: "Answered", n: true, text: (t) => t.answered },
   { head: "Failed", n: true, text: (t) => t.failed, mood: (t) => (t.failed ? "warn" : "") },
 ];

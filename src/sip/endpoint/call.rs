@@ -281,6 +281,11 @@ impl Endpoint {
         }
     }
 
+    /// Whether the peer has answered our INVITE in any way, with 100 at least.
+    pub fn was_heard(&self, call: CallHandle) -> bool {
+        self.calls.get(&call).is_some_and(|c| c.rang)
+    }
+
     pub(super) fn live_call(&self, call: CallHandle) -> Result<&Call, Refused> {
         match self.calls.get(&call) {
             Some(c) if c.state != State::Over => Ok(c),
@@ -535,18 +540,4 @@ pub(super) fn sdp_of(headers: &Headers, bytes: &[u8]) -> Option<Body> {
         return None;
     }
     body_of(headers, bytes)
-}
-
-/// The Q.850 cause in a Reason header (RFC 3326).
-pub(super) fn cause_of(headers: &Headers) -> Option<u8> {
-    headers
-        .list(&HeaderName::Reason)
-        .filter(|r| r.trim_start().to_ascii_uppercase().starts_with("Q.850"))
-        .find_map(|r| {
-            r.split(';').find_map(|p| {
-                let (name, value) = p.split_once('=')?;
-                name.trim().eq_ignore_ascii_case("cause").then_some(value)
-            })
-        })
-        .and_then(|v| v.trim().parse().ok())
 }

@@ -302,11 +302,7 @@ impl Endpoint {
             Machine::Other(m) => m.handle_response(response.status),
         };
         let (transport, remote) = (t.path.transport, t.path.remote);
-        let rest = response
-            .headers
-            .get(&HeaderName::RetryAfter)
-            .and_then(crate::header::seconds);
-        match rest.filter(|_| response.status == 503) {
+        match response.headers.retry_after().filter(|_| response.status == 503) {
             Some(seconds) => self.clients.dead.rests(now, transport, remote, seconds),
             None => self.clients.dead.answered(transport, remote),
         }
@@ -399,7 +395,7 @@ impl Endpoint {
             Owner::Invite(call) => self.invite_final(now, call, id, response, source),
             Owner::InDialog(call) => self.in_dialog_final(now, call, id, &response),
             Owner::Registration(handle) => self.registration_response(now, handle, response, source),
-            Owner::Plain(handle) => self.plain_response(handle, &response),
+            Owner::Plain(handle) => self.plain_response(handle, &response, source),
             Owner::Update(call) => self.update_final(now, call, &response, source),
             Owner::Refer(call) => self.refer_final(now, call, &response),
             Owner::Bye(_) | Owner::Ack(_) | Owner::Quiet(_) => {}

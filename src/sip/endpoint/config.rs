@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::guard::GuardConfig;
 use crate::auth::Algorithm;
 use crate::transaction::Base;
 use crate::transport::Transport;
@@ -70,7 +71,7 @@ pub struct Limits {
     pub bindings: usize,
     /// Bytes of a message's body; more is answered 513.
     pub body: usize,
-    /// Sources whose failed authentications are remembered; the oldest goes when full.
+    /// Sources whose offences are remembered; the oldest that is not banned goes when full.
     pub offenders: usize,
 }
 
@@ -143,9 +144,8 @@ pub struct EndpointConfig {
     pub transfers: bool,
     /// Whether the embedded registrar is there. When not, REGISTER is answered 405.
     pub registrar: bool,
-    /// Failed authentications from one address within a minute after which its requests are dropped until the
-    /// minute is over.
-    pub auth_failures: u32,
+    /// Against those who scan, guess and flood.
+    pub guard: GuardConfig,
     /// Bounds.
     pub limits: Limits,
 }
@@ -172,7 +172,7 @@ impl Default for EndpointConfig {
             min_se: 90,
             transfers: true,
             registrar: true,
-            auth_failures: 20,
+            guard: GuardConfig::default(),
             limits: Limits::default(),
         }
     }

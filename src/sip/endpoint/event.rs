@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use base::{ConnId, EndReason};
 
+use super::guard::Ban;
 use crate::auth::Credentials;
 use crate::header::{Headers, NameAddr};
 use crate::transport::{Source, Transport};
@@ -393,6 +394,8 @@ pub enum Event {
         request: RequestHandle,
         /// The final status; 408 after time, 503 after errors of the network.
         status: u16,
+        /// Where the answer came from; `None` when there was none.
+        peer: Option<SocketAddr>,
     },
     /// Our registration holds.
     Registered {
@@ -400,6 +403,10 @@ pub enum Event {
         registration: RegistrationHandle,
         /// Seconds granted.
         expires: u32,
+        /// Where the answer came from.
+        peer: Option<SocketAddr>,
+        /// The way that our requests are to take (RFC 3608); empty when the registrar asks for none.
+        service_route: Vec<Uri>,
     },
     /// An attempt to register failed; the next is made by itself, unless the registration was ended.
     RegisterFailed {
@@ -414,6 +421,11 @@ pub enum Event {
     Unregistered {
         /// The registration.
         registration: RegistrationHandle,
+    },
+    /// A source is not answered for a while.
+    Banned {
+        /// Which, and why.
+        ban: Ban,
     },
     /// The bindings of an address of record at the embedded registrar changed, by a request or by time.
     BindingsChanged {

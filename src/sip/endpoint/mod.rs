@@ -19,7 +19,7 @@ mod update;
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use base::{ConnId, Rng, Time};
 
@@ -28,10 +28,12 @@ pub use event::{
     Binding, Body, CallHandle, Event, Invite, LookupId, OutOfDialog, Output, Refused, Registration,
     RegistrationHandle, RequestHandle, SendId, User,
 };
+pub use guard::{Ban, GuardConfig, Offence};
 
 use crate::auth::Verifier;
 use crate::error::ParseError;
-use crate::msg::Message;
+use crate::header::HeaderName;
+use crate::msg::{Message, Request};
 use crate::parse::parse_datagram;
 use crate::registrar::Registrar;
 use crate::timer::Timers;
@@ -90,7 +92,7 @@ impl Endpoint {
             registrar: Registrar::new(&config),
             verifier: Verifier::new(realm.unwrap_or_else(|| "flashgate".to_owned()), key)
                 .with_algorithms(config.digest.clone()),
-            guard: guard::Guard::new(config.limits.offenders, config.auth_failures),
+            guard: guard::Guard::new(config.limits.offenders, config.guard.clone()),
             config,
             rng,
             last_id: 0,
@@ -120,6 +122,51 @@ impl Endpoint {
         self.config.open_registration = open;
     }
 
+    /// Other limits for those who scan, guess and flood.
+    pub fn set_guard(&mut self, guard: GuardConfig) {
+        self.guard.set(guard);
+    }
+
+    /// Who is banned now, longest first.
+    pub fn bans(&self, now: Time) -> Vec<Ban> {
+        self.guard.bans(now)
+    }
+
+    /// Lifts the ban of a source; false when there is none.
+    pub fn lift_ban(&mut self, now: Time, source: IpAddr) -> bool {
+        self.guard.lift(now, source)
+    }
+
+    /// Requests dropped so far: of banned sources, and above the rate that a source may have.
+    pub fn dropped(&self) -> [u64; 2] {
+        self.guard.dropped()
+    }
+
+    /// A source did what those who mean well do not do; [`Event::Banned`] follows when it is too much.
+    pub fn offend(&mut self, now: Time, source: IpAddr, what: Offence) {
+        if let Some(ban) = self.guard.offend(now, source, what) {
+            self.event(Event::Banned { ban });
+        }
+    }
+
+    /// Whether a new request is taken from its source. Who is not to be served is not answered either.
+    fn takes_from(&mut self, now: Time, source: IpAddr, request: &Request) -> bool {
+        if self.guard.is_banned(now, source) {
+            return false;
+        }
+        let agent = request.headers.get(&HeaderName::UserAgent);
+        if agent.is_some_and(|a| self.guard.is_scanner(a)) {
+            self.offend(now, source, Offence::Scanner);
+            // A trusted one is answered.
+            return !self.guard.is_banned(now, source);
+        }
+        let (taken, ban) = self.guard.may_ask(now, source);
+        if let Some(ban) = ban {
+            self.event(Event::Banned { ban });
+        }
+        taken
+    }
+
     /// A datagram arrived. What is no SIP is dropped.
     pub fn handle_datagram(&mut self, now: Time, source: Source, datagram: &[u8]) {
         let blank = |b: &u8| matches!(b, b'\r' | b'\n' | 0);
@@ -133,10 +180,13 @@ impl Endpoint {
     /// A message arrived on a stream; the driver runs the [`StreamParser`](crate::StreamParser) and answers
     /// its keep-alives.
     pub fn handle_message(&mut self, now: Time, source: Source, message: Result<Message, ParseError>) {
+        let ip = source.remote.ip();
         match message {
             Ok(Message::Request(request)) => self.handle_request(now, source, request),
             Ok(Message::Response(response)) => self.handle_response(now, source, response),
+            Err(_) if self.guard.is_banned(now, ip) => {}
             Err(error) => {
+                self.offend(now, ip, Offence::Malformed);
                 if let Some(reply) = error.reply() {
                     self.send_parse_reply(source, reply);
                 }

@@ -61,9 +61,17 @@ impl Endpoint {
     }
 
     /// The final response to a request outside calls.
-    pub(super) fn plain_response(&mut self, request: RequestHandle, response: &Response) {
-        let status = response.status;
-        self.event(Event::RequestResult { request, status });
+    pub(super) fn plain_response(
+        &mut self,
+        request: RequestHandle,
+        response: &Response,
+        source: Option<Source>,
+    ) {
+        self.event(Event::RequestResult {
+            request,
+            status: response.status,
+            peer: source.map(|s| s.remote),
+        });
     }
 
     /// MESSAGE, within a call or outside.

@@ -17,6 +17,8 @@ use crate::uri::Uri;
 /// The first wait after a failure and the longest (RFC 5626 §4.5).
 const RETRY_FIRST: u32 = 30;
 const RETRY_LONGEST: u32 = 1800;
+/// Hops of a Service-Route that are taken.
+const SERVICE_ROUTES: usize = 8;
 
 /// A binding we keep at a registrar.
 #[derive(Debug)]
@@ -240,6 +242,7 @@ impl Endpoint {
         let (auth, route) = (r.auth.clone(), r.what.route.clone());
         let hop = self.route(&mut request, route, false);
         request.headers.push(HeaderName::Allow, self.allow());
+        request.headers.push(HeaderName::Supported, "path");
         let sending = Sending {
             owner: Owner::Registration(handle),
             hop: Some(hop),
@@ -264,7 +267,7 @@ impl Endpoint {
         now: Time,
         handle: RegistrationHandle,
         response: Response,
-        _source: Option<Source>,
+        source: Option<Source>,
     ) {
         let Some(r) = self.registrations.get_mut(&handle) else {
             return;
@@ -291,9 +294,13 @@ impl Endpoint {
                     granted.div_ceil(2)
                 };
                 self.retry_registration(now, handle, wait);
+                let routes = response.headers.list(&HeaderName::ServiceRoute);
+                let service_route = routes.filter_map(|r| NameAddr::parse(r).map(|r| r.uri));
                 self.event(Event::Registered {
                     registration: handle,
                     expires: granted,
+                    peer: source.map(|s| s.remote),
+                    service_route: service_route.take(SERVICE_ROUTES).collect(),
                 });
             }
             423 if response.headers.min_expires().is_some_and(|min| min > r.expires) => {
@@ -301,7 +308,7 @@ impl Endpoint {
                 self.registration_due(now, handle);
             }
             status => {
-                let after = response.headers.get(&HeaderName::RetryAfter).and_then(seconds);
+                let after = response.headers.retry_after();
                 self.registration_failed(now, handle, status, after);
             }
         }

@@ -107,6 +107,10 @@ impl Endpoint {
             self.handle_repeated(now, tx);
             return;
         }
+        // What belongs to a call in progress passes whatever its source has done since.
+        if !self.is_of_call(&request) && !self.takes_from(now, source.remote.ip(), &request) {
+            return;
+        }
         if self.servers.len() >= self.config.limits.transactions {
             let mut response = Response::to_request(&request, 503, None);
             response.headers.push(HeaderName::RetryAfter, RETRY_AFTER);
@@ -149,6 +153,19 @@ impl Endpoint {
         } else {
             self.dispatch(now, tx, source, request);
         }
+    }
+
+    /// Whether a request belongs to a dialog of ours, or cancels an INVITE that we have.
+    fn is_of_call(&self, request: &Request) -> bool {
+        if request.method == Method::Cancel {
+            return transaction_key(request, &Method::Invite)
+                .is_some_and(|k| self.servers.keys.contains_key(&k));
+        }
+        let (Ok(to), Ok(call_id)) = (request.headers.to(), request.headers.call_id()) else {
+            return false;
+        };
+        to.tag()
+            .is_some_and(|tag| self.dialogs.contains_key(&(call_id.to_owned(), tag.to_owned())))
     }
 
     /// A new request in its transaction.
@@ -367,11 +384,6 @@ impl Endpoint {
         }
     }
 
-    /// Forgets a request without an answer.
-    pub(super) fn drop_server(&mut self, tx: u64) {
-        self.forget_server(tx);
-    }
-
     fn forget_server(&mut self, tx: u64) {
         let Some(t) = self.servers.transactions.remove(&tx) else {
             return;
@@ -486,7 +498,9 @@ impl Endpoint {
 
     /// Whether an option tag is understood in Require.
     fn supports(&self, tag: &str) -> bool {
-        self.extensions().any(|known| known.eq_ignore_ascii_case(tag))
+        // A proxy may demand that the registrar takes its Path (RFC 3327 §5.2); we always do.
+        let path = self.config.registrar && tag.eq_ignore_ascii_case("path");
+        path || self.extensions().any(|known| known.eq_ignore_ascii_case(tag))
     }
 
     /// The extensions we know.

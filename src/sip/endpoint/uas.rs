@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use base::{EndReason, Time};
 
-use super::call::{Accepted, Call, CallTimer, State, body_of, cause_of, sdp_of, set_body};
+use super::call::{Accepted, Call, CallTimer, State, body_of, sdp_of, set_body};
 use super::reliable::Reliable;
-use super::{Body, CallHandle, Deadline, Endpoint, Event, Refused, SendId};
+use super::{Body, CallHandle, Deadline, Endpoint, Event, Offence, Refused, SendId};
 use crate::auth::{Secret, Verdict};
 use crate::dialog::Dialog;
 use crate::header::{HeaderName, Headers};
@@ -92,22 +92,20 @@ impl Endpoint {
         request: &Request,
     ) -> Result<Option<String>, ()> {
         let ip = source.remote.ip();
-        let given = request.headers.has(&HeaderName::Authorization);
-        if given && self.guard.is_blocked(now, ip) {
-            self.drop_server(tx);
-            return Err(());
-        }
         let users = &self.users;
         let secret = |name: &str| users.get(name).map(|p| Secret::Password(p.clone()));
         match self.verifier.verify(now, ip, request, secret) {
-            Verdict::Accepted { username } => Ok(Some(username)),
+            Verdict::Accepted { username } => {
+                self.guard.proved(ip);
+                Ok(Some(username))
+            }
             Verdict::Missing => Ok(None),
             Verdict::Stale => {
                 self.ask_credentials(now, tx, source, true);
                 Err(())
             }
             Verdict::Rejected { .. } => {
-                self.guard.failed(now, ip);
+                self.offend(now, ip, Offence::WrongPassword);
                 self.ask_credentials(now, tx, source, false);
                 Err(())
             }
@@ -116,6 +114,10 @@ impl Endpoint {
 
     /// 401.
     pub(super) fn ask_credentials(&mut self, now: Time, tx: u64, source: Source, stale: bool) {
+        if !stale {
+            // Taken back when the answer is right.
+            self.offend(now, source.remote.ip(), Offence::NoAnswer);
+        }
         if let Some(request) = self.servers.request(tx) {
             let response = self.verifier.challenge(now, source.remote.ip(), request, stale);
             self.respond(now, tx, response);
@@ -332,7 +334,7 @@ impl Endpoint {
         }
         c.peer_invite = None;
         if c.state == State::Ringing {
-            self.end_call(now, call, EndReason::Cancelled, cause_of(&cancel.headers));
+            self.end_call(now, call, EndReason::Cancelled, cancel.headers.q850());
         }
         self.sweep_call(now, call);
     }
@@ -450,7 +452,7 @@ impl Endpoint {
             State::Ringing => EndReason::Cancelled,
             _ => EndReason::HungUp,
         };
-        self.end_call(now, call, reason, cause_of(&bye.headers));
+        self.end_call(now, call, reason, bye.headers.q850());
     }
 
     fn handle_reinvite(&mut self, now: Time, tx: u64, _source: Source, call: CallHandle, request: &Request) {

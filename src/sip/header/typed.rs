@@ -232,6 +232,24 @@ impl Headers {
         self.list(&HeaderName::Supported)
     }
 
+    /// Retry-After, in seconds.
+    pub fn retry_after(&self) -> Option<u32> {
+        self.get(&HeaderName::RetryAfter).and_then(seconds)
+    }
+
+    /// The Q.850 cause in Reason (RFC 3326).
+    pub fn q850(&self) -> Option<u8> {
+        let reasons = self.list(&HeaderName::Reason);
+        let mut q850 = reasons.filter(|r| r.trim_start().to_ascii_uppercase().starts_with("Q.850"));
+        let cause = q850.find_map(|r| {
+            r.split(';').find_map(|p| {
+                let (name, value) = p.split_once('=')?;
+                name.trim().eq_ignore_ascii_case("cause").then_some(value)
+            })
+        });
+        cause?.trim().parse().ok()
+    }
+
     /// The methods of Allow; those that are no tokens are left out.
     pub fn allow(&self) -> impl Iterator<Item = Method> {
         self.list(&HeaderName::Allow).filter_map(|m| m.parse().ok())

@@ -389,13 +389,13 @@ class Gateway(Process):
     """flashgate on free ports.
 
     settings: tables, as in {"media": {"ptime": "40ms"}}, merged over the test's defaults;
-    users: names out of PASSWORDS; trunks, routes: lists of tables.
+    users: names out of PASSWORDS; trunks, routes: lists of tables; arrays: (name, table) pairs that go before them.
     """
 
     # Set by a test in which it is to end.
     may_end = False
 
-    def __init__(self, bench, settings=None, users=(), trunks=(), routes=(), ipv6=False):
+    def __init__(self, bench, settings=None, users=(), trunks=(), routes=(), ipv6=False, arrays=()):
         self.rtmp, self.sip, self.console, first = bench.ports(), bench.ports(), bench.ports(), bench.ports(100)
         hosts = ["127.0.0.1"] + (["[::1]"] if ipv6 else [])
         tables = {
@@ -412,7 +412,7 @@ class Gateway(Process):
             tables.setdefault(table, {}).update(keys)
         self.control, self.records = tables["console"].get("control"), tables["records"]["dir"]
         self.rtp_ports = tables["media"]["rtp_ports"]
-        arrays = [("sip.trunk", trunk) for trunk in trunks]
+        arrays = list(arrays) + [("sip.trunk", trunk) for trunk in trunks]
         arrays += [("user", {"name": name, "password": PASSWORDS[name]}) for name in users]
         arrays += [("route", route) for route in routes]
         name = bench.unique("gateway")

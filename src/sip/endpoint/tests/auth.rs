@@ -173,7 +173,10 @@ fn the_user_demands_credentials_and_gets_a_name() {
 
 #[test]
 fn wrong_passwords_are_challenged_and_then_ignored() {
-    let mut s = Script::with(|c| c.auth_failures = 2);
+    let mut s = Script::with(|c| {
+        c.guard.offences = 3;
+        c.guard.ban = std::time::Duration::from_secs(60);
+    });
     s.recv(INVITE_IN);
     let Event::Incoming { call, .. } = s.event() else {
         panic!("a call");
@@ -187,6 +190,7 @@ fn wrong_passwords_are_challenged_and_then_ignored() {
     s.sends_some("SIP/2.0 401");
     s.recv(&wrong.replace("retry", "retry2").replace("CSeq: 2", "CSeq: 3"));
     s.sends_some("SIP/2.0 401");
+    assert!(matches!(s.event(), Event::Banned { .. }));
     // Now even the right one, for a minute.
     let right = with_answer(INVITE_IN, &refusal, "secret").replace("CSeq: 2", "CSeq: 4");
     s.recv(&right.replace("retry", "retry3"));
@@ -281,7 +285,8 @@ fn probes_and_messages_of_ours_have_results() {
             s.event(),
             Event::RequestResult {
                 request,
-                status: expected
+                status: expected,
+                peer: status.map(|_| super::script::addr(super::script::PEER)),
             }
         );
         s.take_sent();

@@ -183,7 +183,9 @@ fn we_register_refresh_and_leave() {
         s.event(),
         Event::Registered {
             registration,
-            expires: 200
+            expires: 200,
+            peer: Some(addr(super::script::PEER)),
+            service_route: Vec::new(),
         }
     );
     s.wait(169_000);
@@ -198,7 +200,9 @@ fn we_register_refresh_and_leave() {
         s.event(),
         Event::Registered {
             registration,
-            expires: 300
+            expires: 300,
+            peer: Some(addr(super::script::PEER)),
+            service_route: Vec::new(),
         }
     );
     s.ua.unregister(s.now, registration).unwrap();
@@ -246,7 +250,9 @@ fn failures_are_tried_again_later_and_later() {
         s.event(),
         Event::Registered {
             registration,
-            expires: 1800
+            expires: 1800,
+            peer: Some(addr(super::script::PEER)),
+            service_route: Vec::new(),
         }
     );
     s.wait(1_619_000).sends_nothing();
