@@ -22,7 +22,7 @@ pub use tables::{
     SrtpSuite, Tls, TransferBy, User,
 };
 pub use trunks::{
-    Asserted, CallerShown, Guard, Inbound, LimitRule, NumberForm, Numbers, Trunk, TrunkGateway,
+    Asserted, CallerShown, Guard, Inbound, LimitRule, NumberForm, Numbers, Ringback, Trunk, TrunkGateway,
 };
 pub use value::{Pattern, PortRange, Secret, Size};
 

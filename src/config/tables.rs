@@ -8,7 +8,7 @@ use codecs::CodecId;
 
 use super::section::{Reader, Row, Shown, Value, section};
 use super::tree::{Item, Kind};
-use super::trunks::{Guard, LimitRule, Numbers, Trunk, number};
+use super::trunks::{Guard, LimitRule, Numbers, Ringback, Trunk, number};
 use super::value::{Pattern, PortRange, Secret, Size, choice, given, optional, sip_uri, within};
 
 const fn loopback(port: u16) -> SocketAddr {
@@ -498,6 +498,9 @@ section! {
         telephone_event: bool = true;
         /// Listen for DTMF digits in the audio of peers that do not send telephone-event: G.711 and L16.
         hear_digits: bool = true;
+        /// The ringing tone for those who play a stream, and callers of trunks with `ringback`, until the callee is heard:
+        /// the country, by its two letters ("de", "gb", "us" …), or "none".
+        ringback: Ringback = Ringback::Off;
         /// Quality of Speex that we encode, 0 to 10. 6 is 20.6 kbit/s in wideband.
         speex_quality: u8 = 6, where within(0..=10);
         /// How hard the Speex encoder searches, 1 to 10. 3 costs half as much again as 1 and is hardly heard.

@@ -50,6 +50,64 @@ choice! {
     }
 }
 
+choice! {
+    /// The country whose ringing tone callers hear.
+    Ringback {
+        /// None.
+        Off = "none",
+        /// Austria.
+        At = "at",
+        /// Australia.
+        Au = "au",
+        /// Belgium.
+        Be = "be",
+        /// Brazil.
+        Br = "br",
+        /// Canada.
+        Ca = "ca",
+        /// Switzerland.
+        Ch = "ch",
+        /// China.
+        Cn = "cn",
+        /// Germany.
+        De = "de",
+        /// Denmark.
+        Dk = "dk",
+        /// Spain.
+        Es = "es",
+        /// Finland.
+        Fi = "fi",
+        /// France.
+        Fr = "fr",
+        /// The United Kingdom.
+        Gb = "gb",
+        /// Ireland.
+        Ie = "ie",
+        /// India.
+        In = "in",
+        /// Italy.
+        It = "it",
+        /// Japan.
+        Jp = "jp",
+        /// The Netherlands.
+        Nl = "nl",
+        /// Norway.
+        No = "no",
+        /// New Zealand.
+        Nz = "nz",
+        /// Poland.
+        Pl = "pl",
+        /// Portugal.
+        Pt = "pt",
+        /// Russia.
+        Ru = "ru",
+        /// Sweden.
+        Se = "se",
+        /// The United States.
+        Us = "us",
+    }
+}
+
 section! {
     /// `[[sip.trunk]]`
     Trunk {
@@ -102,6 +160,9 @@ section! {
         asserted: Asserted = Asserted::No;
         /// Whether the P-Asserted-Identity of its calls is believed, rather than From.
         trusted: bool = false;
+        /// Whether its callers hear the ringing in their audio (183), as `media.ringback` says, rather than being told
+        /// of it (180).
+        ringback: bool = false;
         /// Calls over it at a time. Beyond any limit of its own the next trunk of the route is tried.
         max_calls: Option<u32> = None, eg "30";
         /// New calls over it in a second.

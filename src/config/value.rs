@@ -481,6 +481,9 @@ macro_rules! choice {
         pub enum $name { $( $(#[$vdoc])* $variant, )* }
 
         impl $name {
+            /// Every one, in the order in which they are listed.
+            pub const ALL: &'static [$name] = &[$( $name::$variant, )*];
+
             /// The word in the configuration.
             pub const fn as_str(self) -> &'static str {
                 match self { $( $name::$variant => $text, )* }

@@ -66,6 +66,7 @@ impl Exchange {
             connected: None,
             party,
             transfer: None,
+            ringback: None,
             tried: Vec::new(),
         };
         self.calls.insert(id, entry);
@@ -197,6 +198,9 @@ impl Exchange {
             }
             for action in actions {
                 match action {
+                    Action::Tell(leg, LegCommand::Ring) if self.rings_for(leg) => {
+                        self.ring_caller(now, id, leg);
+                    }
                     Action::Tell(leg, command) => {
                         let over = matches!(command, LegCommand::HangUp(_) | LegCommand::Refuse(_));
                         tracing::debug!(call = %id, %leg, ?command, "leg told");
@@ -232,6 +236,7 @@ impl Exchange {
         let Some(entry) = self.calls.remove(&id) else {
             return;
         };
+        entry.ringback.into_iter().for_each(|tone| self.silence(tone));
         self.admission.leave();
         self.quotas.leave(now, id);
         let talked_at = entry.call.answered_at();
@@ -293,6 +298,7 @@ impl Exchange {
 
     /// Lets two legs hear each other, or nobody.
     fn connect(&mut self, id: CallId, legs: Option<(LegId, LegId)>) {
+        self.stop_ringback(id);
         let Some(entry) = self.calls.get_mut(&id) else {
             return;
         };
@@ -381,7 +387,8 @@ impl Exchange {
             return;
         };
         self.wiring.add(leg, shard);
-        self.command(shard, Command::OpenTone { leg, call });
+        let cadence = None;
+        self.command(shard, Command::OpenTone { leg, call, cadence });
     }
 
     /// The media halves of a leg.

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod book;
+mod callers;
 mod calls;
 mod connection;
 mod control;
@@ -21,8 +22,10 @@ mod lookup;
 mod messages;
 mod negotiation;
 mod outbound;
+mod probes;
 mod prompts;
 mod redirect;
+mod ringback;
 mod room_media;
 mod room_orders;
 mod room_words;
@@ -78,9 +81,7 @@ use trunks::Trunks;
 use wiring::Wiring;
 
 pub use book::{CallRecord, Counters, News, Party, SetUp, TrunkBook, Try};
-pub use view::{
-    Ask, BanView, CallView, ContactView, LegView, RoomSums, Snapshot, TrunkView, UserView,
-};
+pub use view::{Ask, BanView, CallView, ContactView, LegView, RoomSums, Snapshot, TrunkView, UserView};
 
 /// How long a published stream is waited for to show its codec before its call is dialled without it.
 const CODEC_WAIT: Duration = Duration::from_millis(300);
@@ -130,6 +131,8 @@ pub struct Settings {
     pub refer: bool,
     /// How long a callee may ring.
     pub ring_timeout: Duration,
+    /// What callers hear while it rings, who hear nothing else.
+    pub ringback: Option<media::Cadence>,
     /// Calls at a time and a second.
     pub limits: Limits,
     /// Who may call in by SIP.
@@ -237,6 +240,8 @@ struct CallEntry {
     party: line_leg::Party,
     /// The transfer of one of its parties that is under way.
     transfer: Option<LegId>,
+    /// The ringing tone that its caller hears.
+    ringback: Option<LegId>,
     /// Where redirections led so far.
     tried: Vec<sip::Uri>,
 }

@@ -1,6 +1,7 @@
 //! How the media of SIP legs is protected: whose policy holds, and which line of a description fits it.
 
 use std::collections::BTreeMap;
+
 use media::{KeySource, SdesLine, SrtpKey, SrtpKeys, Suite};
 use sip::sdp::{Attribute, Media};
 

@@ -57,6 +57,7 @@ pub fn exchange(config: &Config, listening: &Listening, shards: usize) -> Result
         protection: protection(config),
         dtmf: config.media.telephone_event,
         ring_timeout: config.sip.ring_timeout,
+        ringback: media::Cadence::of(config.media.ringback.as_str()),
         limits: Limits {
             calls: usize::try_from(config.limits.calls).unwrap_or(usize::MAX),
             calls_per_second: config.limits.calls_per_second,
@@ -321,4 +322,15 @@ fn uri(key: &str, text: &str) -> Result<Uri, StartError> {
         key: key.to_owned(),
         what: e.to_string(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_country_of_the_configuration_has_a_tone() {
+        let countries: Vec<&str> = media::RINGING.iter().map(|c| c.country).collect();
+        let known: Vec<&str> = crate::config::Ringback::ALL.iter().map(|r| r.as_str()).collect();
+        assert_eq!(known[0], "none");
+        assert_eq!(known[1..], countries);
+    }
 }

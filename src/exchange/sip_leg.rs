@@ -7,24 +7,19 @@ use base::{CallId, EndReason, LegId, Redacted, Time};
 use call::{Audio, LegCommand, LegEvent, Outcome, Target, order_offer};
 use codecs::CodecId;
 use sip::{
-    Binding, Body, CallHandle, Event as SipEvent, HeaderName, Headers, Host, Invite, NameAddr, Offence,
-    Params, Scheme, Source, Uri,
+    Binding, Body, CallHandle, Event as SipEvent, Headers, Host, Invite, NameAddr, Params, Scheme, Source,
+    Uri,
 };
 
-use super::accounts::HEADERS;
+use super::callers::{custom_headers, history, is_private};
 use super::control::{Change, Way};
 use super::dial::{Callees, SipCallee};
 use super::line_leg::Party;
 use super::messages::Text;
 use super::negotiation::{Local, Remote};
-use super::trunks::is_private;
 use super::{Exchange, Kind, Leg};
 use crate::config::Srtp;
 use crate::shard::{Command, RtpParams};
-
-/// Fields of Diversion and History-Info that are passed on, and the longest.
-const HISTORY: usize = 10;
-const HISTORY_BYTES: usize = 1_024;
 
 /// The signalling half of a SIP party.
 #[derive(Debug)]
@@ -405,17 +400,6 @@ impl Exchange {
         self.open_rtp(leg, bind);
     }
 
-    /// What a stranger hears that reaches nobody: not whether there is such a user.
-    pub(super) fn turned_away(&mut self, now: Time, source: Source, outcome: Outcome) -> Outcome {
-        match outcome.reason {
-            EndReason::NotFound | EndReason::Unavailable | EndReason::Forbidden => {
-                self.sip.offend(now, source.remote.ip(), Offence::NoSuchUser);
-                Outcome::new(EndReason::NotFound)
-            }
-            _ => outcome,
-        }
-    }
-
     /// A caller that was not refused gets its port.
     fn open_rtp(&mut self, leg: LegId, ip: IpAddr) {
         if let Some(call) = self.legs.get(&leg).and_then(|l| l.call) {
@@ -423,13 +407,6 @@ impl Exchange {
             self.wiring.add(leg, shard);
             self.command(shard, Command::OpenRtp { leg, call, ip });
         }
-    }
-
-    /// Whether somebody who is no trunk has to show who it is.
-    pub(super) fn must_authenticate(&self, from: &NameAddr, source: Source) -> bool {
-        // Whether there is such a user is not told: whoever claims to be one of ours has to show it.
-        let pretends = !self.settings.users.is_empty() && self.is_ours(&from.uri);
-        pretends || self.settings.callers.asks(source.remote.ip())
     }
 
     /// Rings a SIP party: first a port, then the INVITE.
@@ -691,27 +668,6 @@ impl Exchange {
         let host = Host::parse(domain).unwrap_or(Host::Name("localhost".to_owned()));
         NameAddr::new(Uri::sip(Some(user), host, None))
     }
-}
-
-/// The `X-` header fields of an INVITE, for a client that wants to see them.
-fn custom_headers(headers: &Headers) -> Vec<(String, String)> {
-    let custom = |name: &str| name.get(..2).is_some_and(|x| x.eq_ignore_ascii_case("x-"));
-    headers
-        .iter()
-        .filter(|(name, _)| custom(name.as_str()))
-        .take(HEADERS)
-        .map(|(name, value)| (name.as_str().to_owned(), value.to_owned()))
-        .collect()
-}
-
-/// Where the call has been before, for its callee (RFC 5806, RFC 7044).
-fn history(headers: &Headers) -> Vec<(String, String)> {
-    let fields = [HeaderName::new("Diversion"), HeaderName::new("History-Info")];
-    let kept = fields.iter().flat_map(|name| {
-        let values = headers.get_all(name).filter(|v| v.len() <= HISTORY_BYTES);
-        values.map(|v| (name.as_str().to_owned(), v.to_owned()))
-    });
-    kept.take(HISTORY).collect()
 }
 
 /// Status and reason phrase for a refusal: a challenge that a callee made to us means nothing to the caller.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use base::{CallId, EndReason, LegId, Time, earliest};
 use call::{CallState, LegEvent, NumberForm, Outcome, Target, Wish};
-use sip::{HeaderName, Headers, NameAddr, Network, OutOfDialog, RequestHandle, Scheme, Source, Uri};
+use sip::{HeaderName, NameAddr, Network, RequestHandle, Scheme, Source, Uri};
 
 use super::book::Try;
 use super::dial::{Callee, Callees, SipCallee};
@@ -15,7 +15,7 @@ use super::{Due, Exchange, Kind, Leg};
 use crate::config::Pattern;
 
 /// How long the answer to OPTIONS is waited for, unless the next question comes before.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// The longest Retry-After that is heeded.
 const LONGEST_REST: Duration = Duration::from_secs(300);
 /// The port of SIP.
@@ -64,6 +64,8 @@ pub struct Trunk {
     pub asserted: Option<HeaderName>,
     /// Whether its P-Asserted-Identity is believed.
     pub trusted: bool,
+    /// Whether its callers hear the ringing in their audio.
+    pub ringback: bool,
 }
 
 /// One gateway of a trunk.
@@ -109,14 +111,14 @@ pub struct GatewayBook {
 }
 
 #[derive(Debug, Default)]
-struct Gateway {
-    book: GatewayBook,
+pub(super) struct Gateway {
+    pub(super) book: GatewayBook,
     /// Questions in a row without an answer.
-    misses: u8,
+    pub(super) misses: u8,
     rests_until: Option<Time>,
     /// The question under way, and when it was put.
-    asked: Option<(RequestHandle, Time)>,
-    next_probe: Option<Time>,
+    pub(super) asked: Option<(RequestHandle, Time)>,
+    pub(super) next_probe: Option<Time>,
     /// What it is owed of the calls, in weights.
     credit: i64,
 }
@@ -127,7 +129,7 @@ impl Gateway {
     }
 
     /// Whether that is news.
-    fn set(&mut self, now: Time, up: bool) -> bool {
+    pub(super) fn set(&mut self, now: Time, up: bool) -> bool {
         let news = self.book.up != Some(up);
         if news {
             self.book.since = Some(now);
@@ -143,7 +145,7 @@ type Key = (String, usize);
 /// What is known of the trunks.
 #[derive(Debug, Default)]
 pub(super) struct Trunks {
-    gateways: BTreeMap<Key, Gateway>,
+    pub(super) gateways: BTreeMap<Key, Gateway>,
     /// Addresses that answered our registrations and questions.
     learned: BTreeMap<String, Vec<SocketAddr>>,
     /// The ways that registrars gave us (RFC 3608).
@@ -230,7 +232,7 @@ impl Trunks {
     }
 
     /// An address is a trunk's; true when that is new.
-    fn learn(&mut self, trunk: &str, peer: Option<SocketAddr>) -> bool {
+    pub(super) fn learn(&mut self, trunk: &str, peer: Option<SocketAddr>) -> bool {
         let Some(peer) = peer else { return false };
         let known = self.learned.entry(trunk.to_owned()).or_default();
         if known.contains(&peer) {
@@ -356,16 +358,17 @@ impl Exchange {
         let first = numbers.first().and_then(|n| Target::parse(n));
         match first {
             // Only what is ours: a trunk does not use us as a relay.
-            Some(Target::Sip(_) | Target::User { domain: Some(_), .. }) | None => {
-                Err(Outcome::new(EndReason::NotFound))
-            }
-            Some(target) => {
+            Some(target)
+                if target.is_built_in()
+                    || matches!(target, Target::Number(_) | Target::User { domain: None, .. }) =>
+            {
                 let found = self.resolve(now, &target, None);
                 found.map_err(|o| match o.reason {
                     EndReason::Forbidden => Outcome::new(EndReason::NotFound),
                     _ => o,
                 })
             }
+            _ => Err(Outcome::new(EndReason::NotFound)),
         }
     }
 
@@ -452,72 +455,6 @@ impl Exchange {
             headers,
             ..SipCallee::new(target)
         }
-    }
-
-    /// From, and the header fields about the caller, toward a trunk (RFC 3323, RFC 3325).
-    fn shown_to(
-        &self,
-        trunk: &Trunk,
-        callee: &TrunkCallee,
-        private: bool,
-    ) -> (NameAddr, Vec<(String, String)>) {
-        let numbering = &self.settings.numbering;
-        let own = self.settings.user_numbers.get(&callee.user);
-        let own = own.filter(|_| trunk.shows_caller);
-        let shown = match callee.caller_id.as_ref().or(own) {
-            Some(number) => Uri::sip(
-                Some(&numbering.write(number, trunk.numbers)),
-                trunk.aor.host().clone(),
-                None,
-            ),
-            None => trunk.aor.clone(),
-        };
-        let mut headers = Vec::new();
-        if let Some(field) = &trunk.asserted {
-            let value = NameAddr::new(shown.clone()).to_string();
-            headers.push((field.as_str().to_owned(), value));
-        }
-        if !private {
-            return (NameAddr::new(shown), headers);
-        }
-        headers.push(("Privacy".to_owned(), "id".to_owned()));
-        (anonymous(), headers)
-    }
-
-    /// Who calls by a trunk.
-    pub(super) fn trunk_caller(&self, trunk: &Trunk, from: &NameAddr, headers: &Headers) -> NameAddr {
-        let asserted = headers.list(&HeaderName::PAssertedIdentity);
-        let asserted: Vec<NameAddr> = asserted.filter_map(NameAddr::parse).take(2).collect();
-        let caller = match asserted.first().filter(|_| trunk.trusted) {
-            Some(asserted) => asserted.clone(),
-            None => from.clone(),
-        };
-        if is_private(headers) {
-            return anonymous();
-        }
-        caller
-    }
-
-    /// The telephone number of a party: that of its account, or what its address says.
-    pub(super) fn number_of(&self, user: Option<&str>, uri: &Uri) -> Option<String> {
-        if let Some(own) = user.and_then(|u| self.settings.user_numbers.get(u)) {
-            return Some(own.clone());
-        }
-        let Some(Target::Number(number)) = uri.user().and_then(|u| Target::parse(&u)) else {
-            return None;
-        };
-        self.settings.numbering.e164(&number).ok().flatten()
-    }
-
-    /// A SIP party's call that was refused before it had a leg.
-    pub(super) fn record_refusal(&mut self, now: Time, from: &NameAddr, target: &Uri, status: u16) {
-        let (leg, id) = (self.new_leg(), self.new_call());
-        self.book.party(leg, "sip", from.uri.to_string(), None);
-        self.book.number(leg, self.number_of(None, &from.uri));
-        self.book.dials(leg, target.to_string());
-        self.book
-            .refused(now, id, leg, status, EndReason::from_sip_status(status));
-        self.book.forget(leg);
     }
 
     /// A gateway has been silent for too long, or has said no more than 100.
@@ -640,126 +577,5 @@ impl Exchange {
         if let Some(gateway) = self.trunks.gateways.get_mut(&(name, place)) {
             gateway.book.calls += 1;
         }
-    }
-
-    /// Asks the gateways that are due, and gives up on those that did not answer.
-    pub(super) fn probe_trunks(&mut self, now: Time) {
-        let settings = self.settings.clone();
-        for trunk in &settings.trunks {
-            let Some(every) = trunk.probe else { continue };
-            for (place, gateway) in trunk.gateways.iter().enumerate() {
-                let key = (trunk.name.clone(), place);
-                let Some(state) = self.trunks.gateways.get_mut(&key) else {
-                    continue;
-                };
-                if state
-                    .asked
-                    .take_if(|(_, at)| *at + PATIENCE.min(every) <= now)
-                    .is_some()
-                {
-                    self.missed(now, trunk, place, 408);
-                }
-                let Some(state) = self.trunks.gateways.get_mut(&key) else {
-                    continue;
-                };
-                if state.next_probe.is_some_and(|at| at <= now) {
-                    state.next_probe = Some(now + every);
-                    let question = OutOfDialog {
-                        target: gateway.uri.clone(),
-                        from: NameAddr::new(trunk.aor.clone()),
-                        route: Vec::new(),
-                        flow: None,
-                        body: None,
-                        credentials: None,
-                    };
-                    let asked = self.sip.options(now, question).ok();
-                    if let Some(state) = self.trunks.gateways.get_mut(&key) {
-                        state.asked = asked.map(|handle| (handle, now));
-                    }
-                }
-            }
-        }
-    }
-
-    fn missed(&mut self, now: Time, trunk: &Trunk, place: usize, status: u16) {
-        let key = (trunk.name.clone(), place);
-        let Some(state) = self.trunks.gateways.get_mut(&key) else {
-            return;
-        };
-        state.misses = state.misses.saturating_add(1);
-        state.book.status = Some(status);
-        state.book.rtt = None;
-        if state.misses >= trunk.probe_failures && state.set(now, false) {
-            tracing::warn!(
-                trunk = trunk.name,
-                place,
-                status,
-                "a gateway of the trunk does not answer: it gets no calls while another does"
-            );
-        }
-    }
-
-    /// The end of a request outside calls; false when it is none of ours.
-    pub(super) fn probe_answered(
-        &mut self,
-        now: Time,
-        request: RequestHandle,
-        status: u16,
-        peer: Option<SocketAddr>,
-    ) -> bool {
-        let settings = self.settings.clone();
-        let mut found = self.trunks.gateways.iter_mut();
-        let found = found.find(|(_, g)| g.asked.is_some_and(|(handle, _)| handle == request));
-        let Some(((name, place), state)) = found else {
-            return false;
-        };
-        let (name, place) = (name.clone(), *place);
-        let asked = state.asked.take();
-        let Some(trunk) = settings.trunks.iter().find(|t| t.name == name) else {
-            return true;
-        };
-        // Whoever refuses OPTIONS is there to do so; these say that it is not.
-        if matches!(status, 408 | 502 | 503 | 504) {
-            self.missed(now, trunk, place, status);
-            return true;
-        }
-        if self.trunks.learn(&name, peer) {
-            self.trust_trunks();
-        }
-        if let Some(state) = self.trunks.gateways.get_mut(&(name, place)) {
-            state.book.status = Some(status);
-            state.book.rtt = asked.map(|(_, at)| now.since(at));
-            if state.set(now, true) {
-                tracing::info!(trunk = trunk.name, place, "a gateway of the trunk is up");
-            }
-            state.misses = 0;
-        }
-        true
-    }
-}
-
-/// Whether a caller does not want to be known (RFC 3323 §4.2).
-pub(super) fn is_private(headers: &Headers) -> bool {
-    let wanted = |v: &str| {
-        ["id", "user", "header"]
-            .iter()
-            .any(|p| v.trim().eq_ignore_ascii_case(p))
-    };
-    headers
-        .get_all(&HeaderName::Privacy)
-        .flat_map(|value| value.split([';', ',']))
-        .any(wanted)
-}
-
-/// From of somebody who does not want to be known (RFC 3323 §4.1.1.3).
-fn anonymous() -> NameAddr {
-    let uri = Uri::sip(
-        Some("anonymous"),
-        sip::Host::Name("anonymous.invalid".to_owned()),
-        None,
-    );
-    NameAddr {
-        display: Some("Anonymous".to_owned()),
-        ..NameAddr::new(uri)
     }
 }

@@ -1,6 +1,7 @@
 //! flashgate: media, pure. RTP and RTCP, SRTP, the jitter buffer, playout toward RTP, digits, pipes between codecs,
 //! mixing. Bytes and [`base::Time`] in, bytes and frames out; no socket, no clock, no thread.
 
+mod cadence;
 mod dtmf;
 mod error;
 mod frame;
@@ -17,6 +18,7 @@ mod rtcp;
 mod rtp;
 mod srtp;
 
+pub use cadence::{Cadence, RINGING};
 pub use dtmf::{
     DtmfReceiver, DtmfSender, DtmfSlot, EVENT_LEN, EventPacket, InfoDigit, MAX_DIGITS, TelephoneEvent,
     code_of, digit_of, parse_info, write_info,

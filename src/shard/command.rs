@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use base::{CallId, EndReason, LegId, SessionId, ShardId};
 use call::{Intent, StreamEvent};
 use codecs::CodecId;
-use media::{MediaTime, SrtpKeys, Suite};
+use media::{Cadence, MediaTime, SrtpKeys, Suite};
 
 use super::outbound::OutboundTold;
 use super::remote::Remote;
@@ -95,12 +95,14 @@ pub enum Command {
         /// How.
         params: Box<RtpParams>,
     },
-    /// Makes a source that plays a steady tone.
+    /// Makes a source that plays a tone.
     OpenTone {
         /// Its id.
         leg: LegId,
         /// Its call.
         call: CallId,
+        /// The ringing tone that it plays; `None` for a steady one.
+        cadence: Option<Cadence>,
     },
     /// Makes a local stand-in for a source on another shard.
     OpenProxy {

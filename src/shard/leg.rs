@@ -3,7 +3,7 @@
 use base::{CallId, LegId, ShardId};
 use codecs::CodecId;
 use codecs::tone::Tone;
-use media::MediaTime;
+use media::{Cadence, MediaTime};
 
 use super::command::{FrameKind, LegStats, Side};
 use super::play::PlayLeg;
@@ -122,19 +122,38 @@ impl MediaLeg {
     }
 }
 
-/// The built-in `tone`: 440 Hz at -12 dBov, 16 kHz, in linear frames of 20 ms.
+/// The built-in `tone`, 440 Hz at -12 dBov, or the ringing tone of a country; 16 kHz, in linear frames of 20 ms.
 pub(super) struct ToneLeg {
     tone: Tone,
+    cadence: Option<Cadence>,
     samples: u64,
     pcm: [i16; ToneLeg::SAMPLES],
 }
 
 impl ToneLeg {
     const SAMPLES: usize = 320;
+    const RATE: u32 = 16_000;
+    /// Of all frequencies together.
+    const LEVEL_DBOV: f32 = -12.0;
+    /// Ringing tones are softer.
+    const RINGING_DBOV: f32 = -19.0;
 
-    pub(super) fn new() -> ToneLeg {
+    pub(super) fn new(cadence: Option<Cadence>) -> ToneLeg {
+        let tone = match cadence {
+            None => Tone::new(440.0, ToneLeg::LEVEL_DBOV, ToneLeg::RATE),
+            Some(cadence) => {
+                let share = 10.0 * (cadence.hz.len().max(1) as f32).log10();
+                let parts: Vec<(f32, f32)> = cadence
+                    .hz
+                    .iter()
+                    .map(|hz| (*hz, ToneLeg::RINGING_DBOV - share))
+                    .collect();
+                Tone::multi(&parts, ToneLeg::RATE)
+            }
+        };
         ToneLeg {
-            tone: Tone::new(440.0, -12.0, 16_000),
+            tone,
+            cadence,
             samples: 0,
             pcm: [0; ToneLeg::SAMPLES],
         }
@@ -142,7 +161,12 @@ impl ToneLeg {
 
     /// The next 20 ms.
     pub(super) fn next(&mut self, payload: &mut Vec<u8>) -> FrameKind {
-        self.tone.fill(&mut self.pcm);
+        let ms = self.samples / u64::from(ToneLeg::RATE / 1_000);
+        if self.cadence.is_none_or(|c| c.sounds(ms)) {
+            self.tone.fill(&mut self.pcm);
+        } else {
+            self.pcm.fill(0);
+        }
         payload.clear();
         payload.extend(self.pcm.iter().flat_map(|s| s.to_be_bytes()));
         let time = MediaTime::new(self.samples, 16_000);

@@ -235,9 +235,11 @@ impl Shard {
                     rtp.set_params(now, *params);
                 }
             }),
-            Command::OpenTone { leg, call } => {
-                self.legs
-                    .insert(leg, MediaLeg::new(call, Kind::Tone(Box::new(ToneLeg::new()))));
+            Command::OpenTone { leg, call, cadence } => {
+                self.legs.insert(
+                    leg,
+                    MediaLeg::new(call, Kind::Tone(Box::new(ToneLeg::new(cadence)))),
+                );
                 self.join_phase(now, leg);
             }
             Command::OpenProxy { leg, call } => {

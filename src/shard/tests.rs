@@ -182,9 +182,9 @@ fn a_fault_ends_its_leg_and_no_other() {
 #[test]
 fn a_fault_on_a_turn_leaves_the_turns_of_the_others() {
     let mut b = Bench::new();
-    let tone = b.add(Kind::Tone(Box::new(ToneLeg::new())));
+    let tone = b.add(Kind::Tone(Box::new(ToneLeg::new(None))));
     let faulty = b.add(Kind::Probe(Box::new(|| panic!("a codec broke"))));
-    let other = b.add(Kind::Tone(Box::new(ToneLeg::new())));
+    let other = b.add(Kind::Tone(Box::new(ToneLeg::new(None))));
     // All in one phase, the faulty one in the middle.
     b.shard.phases[0] = vec![tone, faulty, other];
     b.shard.next_step = Some(b.now);
@@ -314,7 +314,7 @@ fn digits_sound_beside_every_codec_at_either_clock() {
     ];
     for (codec, clock) in cases {
         let mut b = Bench::new();
-        let tone = b.add(Kind::Tone(Box::new(ToneLeg::new())));
+        let tone = b.add(Kind::Tone(Box::new(ToneLeg::new(None))));
         b.shard.join_phase(b.now, tone);
         let mut bob = b.rtp(codec, |p| p.dtmf = Some((101, clock)));
         b.connect(tone, bob.leg);

@@ -222,8 +222,11 @@ impl Phone {
         self.dial(now, &target);
     }
 
-    /// Our address of record.
+    /// Our address of record, with us or elsewhere.
     fn aor(&self) -> Uri {
+        if self.user.contains('@') {
+            return Uri::parse(&format!("sip:{}", self.user)).unwrap();
+        }
         Uri::parse(&format!("sip:{}@{DOMAIN}", self.user)).unwrap()
     }
 

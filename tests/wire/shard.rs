@@ -333,8 +333,14 @@ fn an_event_for_nobody_is_nothing() {
 /// Lets a played stream hear the tone for a while; what came, as tag byte and time.
 fn tone(w: &mut Wire, to: LegId) -> Vec<(u8, u32)> {
     let (from, call) = (LegId::of_exchange(1), base::CallId(1));
-    w.shard
-        .handle_command(w.now, Command::OpenTone { leg: from, call });
+    w.shard.handle_command(
+        w.now,
+        Command::OpenTone {
+            leg: from,
+            call,
+            cadence: None,
+        },
+    );
     w.shard.handle_command(w.now, Command::Connect { from, to });
     w.heard();
     for _ in 0..100 {

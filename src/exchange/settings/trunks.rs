@@ -75,6 +75,7 @@ pub(super) fn trunk(trunk: &config::Trunk) -> Result<Trunk, StartError> {
             Asserted::Ppi => Some(HeaderName::new("P-Preferred-Identity")),
         },
         trusted: trunk.trusted,
+        ringback: trunk.ringback,
     })
 }
 

@@ -72,7 +72,7 @@ impl Default for GuardConfig {
             window: Duration::from_secs(60),
             ban: Duration::from_secs(300),
             longest: Duration::from_secs(86_400),
-            requests_per_second: 100,
+            requests_per_second: 10_000,
             scanners: Vec::new(),
             trusted: Vec::new(),
         }

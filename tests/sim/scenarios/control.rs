@@ -413,7 +413,7 @@ fn a_stranger_cannot_be_transferred_to_where_it_may_not_call() {
     };
     let mut w = World::builder().users(&["bob"]).config(open).build();
     let bob = w.registered_phone("bob");
-    let eve = w.phone("eve");
+    let eve = w.phone("eve@elsewhere.test");
     w.dial(eve, "bob");
     w.run(secs(1));
     let now = w.now;

@@ -21,6 +21,7 @@ pub fn read(text: &str) -> impl FnOnce(&mut Config) {
         c.sip.numbers = read.sip.numbers;
         c.route = read.route;
         c.limits = read.limits;
+        c.media = read.media;
         let numbers: Vec<_> = read.user.into_iter().map(|u| (u.name, u.number)).collect();
         for user in &mut c.user {
             user.number = numbers
@@ -370,5 +371,52 @@ fn emergency_numbers_pass_full_houses_rooms_and_routes() {
     w.hang_up(busy);
     w.run(secs(1));
     assert!(w.at(first).was(&Told::Ended(EndReason::HungUp)));
+    w.ends_clean();
+}
+
+#[test]
+fn the_ringing_of_the_country_is_heard_until_the_callee_is() {
+    let text = format!(
+        "[media]\nringback = \"de\"\n[[sip.trunk]]\nname = \"t\"\nuri = \"{FIRST}\"\nringback = true\n"
+    );
+    let (mut w, first, _, _) = carrier(&text);
+    let alice = w.registered_phone("alice");
+    w.at(alice).answers = Answers::After(secs(7));
+    // A stream that is played, and a caller by a trunk that wants it so.
+    let client = w.client();
+    w.call(client, "alice");
+    w.run(ms(900));
+    assert!(w.ear(client).hears(w.now, 425.0));
+    w.run(secs(3));
+    assert!(!w.ear(client).hears(w.now, 425.0));
+    w.run(secs(5));
+    assert!(!w.ear(client).hears(w.now, 425.0));
+    w.hear_each_other(client, alice);
+    w.leave(client);
+    w.run(secs(1));
+    w.dial(first, "alice");
+    w.run(ms(900));
+    assert!(w.at(first).was(&Told::Progress(183, true)) && w.ear(first).hears(w.now, 425.0));
+    w.run(secs(8));
+    w.hear_each_other(first, alice);
+    w.hang_up(first);
+    w.run(secs(1));
+    // Who rings by itself is only told.
+    let bob = w.phone("alice");
+    w.at(alice).answers = Answers::Busy;
+    w.dial(bob, "alice");
+    w.run(secs(1));
+    assert!(
+        !w.at(bob)
+            .told
+            .iter()
+            .any(|(_, t)| matches!(t, Told::Progress(183, _)))
+    );
+    // And it ends with a call that nobody took.
+    w.at(alice).answers = Answers::Never;
+    let client = w.client();
+    w.call(client, "alice");
+    w.run(secs(1));
+    w.leave(client);
     w.ends_clean();
 }

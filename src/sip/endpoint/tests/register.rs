@@ -245,14 +245,15 @@ fn failures_are_tried_again_later_and_later() {
     answer(&mut s, &sent, "423 Interval Too Brief", "Min-Expires: 1800");
     let sent = s.sends_some("REGISTER ");
     assert!(sent.contains(";expires=1800\r\n"));
-    answer(&mut s, &sent, "200 OK", "Expires: 1800");
+    let more = "Expires: 1800\nService-Route: <sip:edge.b.test;lr>, <sip:core.b.test;lr>";
+    answer(&mut s, &sent, "200 OK", more);
     assert_eq!(
         s.event(),
         Event::Registered {
             registration,
             expires: 1800,
             peer: Some(addr(super::script::PEER)),
-            service_route: Vec::new(),
+            service_route: vec![uri("sip:edge.b.test;lr"), uri("sip:core.b.test;lr")],
         }
     );
     s.wait(1_619_000).sends_nothing();
