@@ -611,6 +611,9 @@ section! {
         tones: Option<bool> = None, eg "false";
         /// Whether who enters is muted, until *6 is keyed in.
         mute_on_entry: bool = false;
+        /// RTMP servers to which its mix is published as long as somebody is there: "rtmp://HOST/APP/STREAM", or
+        /// "rtmp+publish;codec=pcmu:rtmp://HOST/APP/STREAM" to say what they are sent.
+        webcast: Vec<String> = Vec::new(), eg "[\"rtmp://cdn.example.com/live/KEY\"]";
         /// Whether keys are commands: *1 raise a hand, *2 how many are there, *4 quieter, *5 louder, *6 mute.
         digits: bool = true;
     }

@@ -118,7 +118,7 @@ impl Exchange {
             Callee::Echo => self.answer_built_in(now, id, leg, Kind::Echo),
             Callee::Tone => self.answer_built_in(now, id, leg, Kind::Tone),
             Callee::Live(name) => self.answer_built_in(now, id, leg, Kind::Live(name)),
-            Callee::Outbound(remote) => self.ring_outbound(now, id, leg, remote, false),
+            Callee::Outbound(remote, patient) => self.ring_outbound(now, id, leg, remote, patient),
             Callee::Room(name, role) => self.answer_room(now, id, leg, name, role),
         }
     }

@@ -17,8 +17,8 @@ pub(super) enum Callee {
     Echo,
     Tone,
     Live(String),
-    /// A stream on a server elsewhere.
-    Outbound(Box<Remote>),
+    /// A stream on a server elsewhere, and whether it is waited for however long it takes.
+    Outbound(Box<Remote>, bool),
     /// A client with lines that is reachable here.
     Line {
         session: SessionId,
@@ -171,7 +171,7 @@ impl Exchange {
             ));
         }
         if let Some(remote) = self.remote_named(name) {
-            return Ok(Callees::ring(vec![Callee::Outbound(Box::new(remote))]));
+            return Ok(Callees::ring(vec![Callee::Outbound(Box::new(remote), false)]));
         }
         if self.live.contains_key(name) {
             return Ok(Callees::ring(vec![Callee::Live(name.to_owned())]));

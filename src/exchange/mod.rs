@@ -40,6 +40,7 @@ mod transfer;
 mod transport;
 mod trunks;
 mod view;
+mod webcast;
 mod websocket;
 mod wiring;
 

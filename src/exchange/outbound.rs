@@ -124,7 +124,7 @@ impl Exchange {
             return Err(Outcome::from_status(403, "Not allowed to dial streams elsewhere"));
         }
         let remote = Remote::parse(text).map_err(|what| Outcome::from_status(400, &what))?;
-        Ok(Callees::ring(vec![Callee::Outbound(Box::new(remote))]))
+        Ok(Callees::ring(vec![Callee::Outbound(Box::new(remote), false)]))
     }
 
     /// The stream elsewhere of that name.
@@ -174,11 +174,14 @@ impl Exchange {
     /// Where the media of the other party of a call is.
     fn shard_for(&self, call: CallId, leg: LegId) -> ShardId {
         let entry = self.calls.get(&call);
-        let others = entry
+        let legs = entry.into_iter().flat_map(|e| e.call.legs());
+        let others: Vec<LegId> = legs.filter(|l| *l != leg).collect();
+        if let Some(shard) = others.iter().find_map(|l| self.room_shard(*l)) {
+            return shard;
+        }
+        let mut halves = others
             .into_iter()
-            .flat_map(|e| e.call.legs())
-            .filter(|l| *l != leg);
-        let mut halves = others.flat_map(|l| self.halves(l).all().collect::<Vec<_>>());
+            .flat_map(|l| self.halves(l).all().collect::<Vec<_>>());
         let near = halves.find_map(|half| self.wiring.shard_of(half));
         near.unwrap_or_else(|| self.emptiest_shard())
     }

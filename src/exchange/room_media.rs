@@ -106,7 +106,10 @@ impl Exchange {
                 .open
                 .get(name)
                 .into_iter()
-                .flat_map(|open| open.room.members().map(|(leg, _)| leg))
+                .flat_map(|open| {
+                    let members = open.room.members().map(|(leg, _)| leg);
+                    members.chain(open.webcasts.keys().copied())
+                })
                 .filter(|leg| shard.is_none() || self.wiring.shard_of(*leg) == shard)
                 .collect(),
             (None, Some(_)) => vec![half],
@@ -168,7 +171,7 @@ impl Exchange {
             return;
         };
         // Whom the room has dialled is no member before it answers.
-        if !open.room.members().any(|(l, _)| l == leg) {
+        if !open.room.members().any(|(l, _)| l == leg) && !open.webcasts.contains_key(&leg) {
             return;
         }
         let (id, mut out) = (open.id, Vec::new());

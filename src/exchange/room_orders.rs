@@ -6,7 +6,7 @@ use call::{Member, Outcome, Role, RoomEvent, Target};
 use super::line_leg::Party;
 use super::room_words::{RoomInfo, RoomMember, RoomOrder};
 use super::rooms::Recorded;
-use super::{Exchange, Kind, Leg, RoomSums};
+use super::{Exchange, Kind, Leg, RoomSums, webcast};
 use crate::shard::{Command, RoomCommand};
 
 impl Exchange {
@@ -17,6 +17,7 @@ impl Exchange {
             locked: open.room.is_locked(),
             recording: open.room.is_recording(),
             speaker: open.room.speaker(),
+            webcasts: open.webcasts.values().map(ToString::to_string).collect(),
             members: open
                 .room
                 .members()
@@ -101,6 +102,11 @@ impl Exchange {
                 for leg in [a, b] {
                     self.leave_room(now, leg);
                 }
+            }
+            RoomOrder::Webcast(url) => self.webcast_room(now, name, webcast::read(&url)?)?,
+            RoomOrder::StopWebcast(url) => {
+                let remote = url.as_ref().map(webcast::read).transpose()?;
+                self.stop_webcast(now, name, remote.as_ref());
             }
             RoomOrder::Dial {
                 target: dialled,

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use base::{CallId, LegId};
-use call::{Member, RoomRules};
+use call::{Member, RoomRules, Secret};
 use media::{RoomOptions, Sound};
 
 use super::prompts::Prompts;
 use crate::config::Pattern;
 use crate::recorder::Recorder;
+use crate::shard::Remote;
 
 /// What the exchange needs of `[conference]`.
 #[derive(Clone, Debug)]
@@ -38,6 +39,8 @@ pub struct ConfiguredRoom {
     pub numbers: Vec<String>,
     /// What it is like.
     pub rules: RoomRules,
+    /// Where it is webcast as long as somebody is there.
+    pub webcast: Vec<Remote>,
 }
 
 /// A room as a list shows it.
@@ -49,6 +52,8 @@ pub struct RoomInfo {
     pub locked: bool,
     /// It is recorded.
     pub recording: bool,
+    /// Where it is webcast, without the names of the streams.
+    pub webcasts: Vec<String>,
     /// Who has the floor.
     pub speaker: Option<LegId>,
     /// Who is there.
@@ -97,6 +102,11 @@ pub enum RoomOrder {
     Take(CallId),
     /// They go back to their call.
     Give(CallId),
+    /// Its mix is published on a server elsewhere as long as somebody is there: `rtmp://…`, or
+    /// `rtmp+publish;codec=NAME:URL`. Kept like a password: who knows it may publish there.
+    Webcast(Secret),
+    /// That ends; without a URL every webcast does.
+    StopWebcast(Option<Secret>),
     /// Somebody is called in, on behalf of a user.
     Dial {
         /// Whom: any target.

@@ -14,7 +14,7 @@ use super::dial::{Callee, Callees};
 use super::room_media::{move_recording, tell_peers};
 use super::{Due, Exchange, Kind, Leg};
 use crate::recorder::Recording;
-use crate::shard::Command;
+use crate::shard::{Command, Remote};
 
 /// The longest name of a room, bytes.
 const LONGEST_NAME: usize = 64;
@@ -43,6 +43,8 @@ pub(super) struct Open {
     pub(super) shards: BTreeMap<ShardId, usize>,
     armed: Option<Time>,
     pub(super) recording: Option<Recorded>,
+    /// Where it is webcast, by the room's legs of those calls. They hear, and are no members.
+    pub(super) webcasts: BTreeMap<LegId, Remote>,
 }
 
 /// What is recorded of a room.
@@ -140,6 +142,9 @@ impl Exchange {
             return;
         };
         let (call, name) = (*call, name.clone());
+        if self.is_webcast(&name, leg) {
+            return self.wire(call);
+        }
         let shown = self
             .calls
             .get(&call)
@@ -227,6 +232,7 @@ impl Exchange {
         role: Role,
         trusted: bool,
     ) -> Result<(), Outcome> {
+        let opens = !self.rooms.open.contains_key(name);
         if let Some(open) = self.rooms.open.get(name) {
             open.room.admits(role)?;
         } else {
@@ -240,6 +246,7 @@ impl Exchange {
                 shards: BTreeMap::new(),
                 armed: None,
                 recording: None,
+                webcasts: BTreeMap::new(),
             };
             self.rooms.names.insert(id, name.to_owned());
             self.rooms.open.insert(name.to_owned(), open);
@@ -247,6 +254,9 @@ impl Exchange {
         }
         if let Some(room) = self.rooms.get(name) {
             room.join(now, leg, shown, role, trusted);
+        }
+        if opens {
+            self.webcast_configured(now, name);
         }
         Ok(())
     }
@@ -261,6 +271,7 @@ impl Exchange {
             return;
         };
         open.room.leave(leg);
+        open.webcasts.remove(&leg);
         if let Some(shard) = shard
             && let Some(count) = open.shards.get_mut(&shard)
         {
@@ -272,7 +283,7 @@ impl Exchange {
                 tell_peers(open, out);
             }
         }
-        if open.room.is_empty() {
+        if open.room.is_empty() && open.webcasts.is_empty() {
             tracing::info!(room = %Redacted(name), "room closes");
             self.rooms.names.remove(&open.id);
             self.rooms.open.remove(name);
@@ -302,6 +313,7 @@ impl Exchange {
             for action in actions {
                 self.room_action(now, id, &name, action);
             }
+            self.end_lonely_webcasts(now, &name);
         }
     }
 

@@ -163,19 +163,38 @@ fn conference(config: &Config) -> Result<Conference, StartError> {
             what,
         })
     });
-    let room = |room: &config::Room| ConfiguredRoom {
-        name: room.name.clone(),
-        numbers: room.numbers.clone(),
-        rules: RoomRules {
-            pin: secret(&room.pin),
-            moderator_pin: secret(&room.moderator_pin),
-            max_members: members(room.max_members.unwrap_or(conference.max_members)),
-            start_with_moderator: room.start_with_moderator,
-            end_with_moderator: room.end_with_moderator,
-            tones: room.tones.unwrap_or(conference.tones),
-            mute_on_entry: room.mute_on_entry,
-            digits: room.digits,
-        },
+    let webcast = |room: &config::Room| {
+        let all = room.webcast.iter().map(|url| Remote::parse(url));
+        let all = all
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|what| StartError::Config {
+                key: format!("conference.room.{}.webcast", room.name),
+                what,
+            })?;
+        if all.iter().all(|remote| remote.publishes) {
+            return Ok(all);
+        }
+        Err(StartError::Config {
+            key: format!("conference.room.{}.webcast", room.name),
+            what: "a room is published, not played: rtmp+publish:URL".to_owned(),
+        })
+    };
+    let room = |room: &config::Room| {
+        Ok(ConfiguredRoom {
+            name: room.name.clone(),
+            numbers: room.numbers.clone(),
+            webcast: webcast(room)?,
+            rules: RoomRules {
+                pin: secret(&room.pin),
+                moderator_pin: secret(&room.moderator_pin),
+                max_members: members(room.max_members.unwrap_or(conference.max_members)),
+                start_with_moderator: room.start_with_moderator,
+                end_with_moderator: room.end_with_moderator,
+                tones: room.tones.unwrap_or(conference.tones),
+                mute_on_entry: room.mute_on_entry,
+                digits: room.digits,
+            },
+        })
     };
     Ok(Conference {
         on_demand: conference.on_demand,
@@ -185,7 +204,11 @@ fn conference(config: &Config) -> Result<Conference, StartError> {
             tones: conference.tones,
             ..RoomRules::default()
         },
-        rooms: conference.room.iter().map(room).collect(),
+        rooms: conference
+            .room
+            .iter()
+            .map(room)
+            .collect::<Result<_, StartError>>()?,
         mix: RoomOptions {
             max_rate: conference.max_rate,
             talkers: usize::from(conference.talkers),

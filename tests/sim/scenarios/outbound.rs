@@ -1,7 +1,9 @@
 //! Streams on RTMP servers elsewhere, as legs of calls.
 
+use call::Secret;
 use codecs::CodecId;
-use flashgate::config::{DialUrls, RemoteStream};
+use flashgate::config::{DialUrls, RemoteStream, Room};
+use flashgate::exchange::RoomOrder;
 
 use crate::phone::Told;
 use crate::server::Mood;
@@ -156,4 +158,79 @@ fn a_server_that_refuses_or_is_not_there_refuses_the_call() {
         }
         w.ends_clean();
     }
+}
+
+#[test]
+fn a_room_is_webcast_and_the_server_may_come_and_go() {
+    for shards in [1, 3] {
+        let mut w = builder(shards).build();
+        let server = w.rtmp_server();
+        let people = [w.client(), w.client(), w.client()];
+        for who in people {
+            w.call(who, "conference/team");
+        }
+        w.run(secs(2));
+        let url = || Secret::new("rtmp://198.51.100.1/live/key");
+        w.order("team", RoomOrder::Webcast(url())).unwrap();
+        w.order("team", RoomOrder::Webcast(url())).unwrap();
+        w.run(secs(3));
+        for who in people {
+            w.hears(server, who);
+        }
+        w.fail(server);
+        w.run(secs(5));
+        w.hear_each_other(people[0], people[1]);
+        w.there(server).mood = Mood::Open;
+        w.run(secs(10));
+        for who in people {
+            w.hears(server, who);
+        }
+        assert_eq!(w.there(server).connections, 2);
+        w.order("team", RoomOrder::StopWebcast(Some(url()))).unwrap();
+        w.run(secs(2));
+        w.hears_nothing_of(server, people[0]);
+        assert_eq!(w.there(server).population(), 0);
+        w.hear_each_other(people[0], people[2]);
+        w.order("team", RoomOrder::Webcast(url())).unwrap();
+        w.run(secs(2));
+        w.hears(server, people[0]);
+        // With the last who leaves the room is over, and its webcast.
+        w.leave_all();
+        w.run(secs(1));
+        assert_eq!(w.there(server).population(), 0);
+        w.ends_clean();
+    }
+}
+
+#[test]
+fn a_server_that_says_nothing_holds_no_room_up() {
+    let mut w = builder(2)
+        .config(|c| {
+            c.conference.room = vec![Room {
+                name: "team".to_owned(),
+                webcast: vec![
+                    "rtmp://198.51.100.1/live/key".to_owned(),
+                    "rtmp+publish;codec=pcmu:rtmp://198.51.100.2/live/key".to_owned(),
+                ],
+                ..Room::default()
+            }];
+        })
+        .build();
+    let (mute, good) = (w.rtmp_server(), w.rtmp_server());
+    w.there(mute).mood = Mood::Mute;
+    let people = [w.client(), w.client()];
+    for who in people {
+        w.call(who, "conference/team");
+    }
+    w.run(secs(3));
+    w.hear_each_other(people[0], people[1]);
+    w.hears(good, people[0]);
+    w.hears(good, people[1]);
+    assert_eq!(w.there(good).heard_codec, Some(CodecId::Pcmu));
+    w.run(secs(60));
+    assert!(w.there(mute).connections > 1);
+    w.hear_each_other(people[0], people[1]);
+    w.leave_all();
+    w.run(secs(1));
+    w.ends_clean();
 }
