@@ -53,6 +53,7 @@ fn main() {
             payloads.push(bytes[..n].to_vec());
         });
         let mut out = [0; 4_000];
+        let _ = decoder.decode(row.configuration, &mut out);
         let decode = cost(|i| {
             black_box(decoder.decode(&payloads[i], &mut out).unwrap());
         });

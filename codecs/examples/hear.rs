@@ -25,6 +25,26 @@ fn main() -> Result<(), Error> {
     if flv {
         stdout.write_all(b"FLV\x01\x04\x00\x00\x00\x09\x00\x00\x00\x00")?;
     }
+    let _ = decoder.decode(row.configuration, &mut out);
+    if flv && !row.configuration.is_empty() {
+        let size = row.configuration.len() as u32 + 1;
+        stdout.write_all(&[
+            8,
+            0,
+            0,
+            size as u8,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            row.flv_tag().unwrap_or(0),
+        ])?;
+        stdout.write_all(row.configuration)?;
+        stdout.write_all(&(size + 11).to_be_bytes())?;
+    }
     for (i, frame) in pcm.chunks_exact(encoder.frame_samples()).enumerate() {
         let n = encoder.encode(frame, &mut payload).map_err(Error::other)?;
         if flv {

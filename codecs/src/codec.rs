@@ -11,7 +11,7 @@ pub struct EncoderOptions {
     pub quality: u8,
     /// Processor effort 0 ..= 10 (Speex, Opus).
     pub complexity: u8,
-    /// Bits a second for codecs steered by rate (Opus); 0 = the codec's default.
+    /// Bits a second for codecs steered by rate (Opus, AAC); 0 = the codec's default.
     pub bitrate: u32,
     /// Expected loss of the path, percent: lets a codec spend bits on redundancy (Opus in-band FEC).
     pub loss_percent: u8,
@@ -101,7 +101,8 @@ pub fn encoder(id: CodecId, options: &EncoderOptions) -> Result<Box<dyn Encoder>
         | CodecId::Nelly44 => Box::new(nelly::Encoder::new(codec(id).sample_rate)),
         CodecId::G722 => Box::new(g722::Encoder::default()),
         CodecId::Opus => Box::new(opus::Encoder::new(options)?),
-        CodecId::Aac | CodecId::Mp3 => return Err(Error::NoEncoder(codec(id).label)),
+        CodecId::Aac => Box::new(aac::Encoder::new(codec(id).sample_rate, options.bitrate)),
+        CodecId::Mp3 => return Err(Error::NoEncoder(codec(id).label)),
     })
 }
 

@@ -32,7 +32,7 @@ pub enum CodecId {
     G722,
     /// Opus, mono.
     Opus,
-    /// AAC-LC of streaming tools, any rate, mixed to mono. Decoded only.
+    /// AAC-LC: of streaming tools at any rate, mixed to mono; made at 48 kHz, mono.
     Aac,
     /// MP3 of streaming tools, any rate, mixed to mono. Decoded only.
     Mp3,
@@ -78,8 +78,13 @@ pub struct Codec {
     /// Rate bits of the FLV audio tag (0 = 5.5 kHz or not applicable, 1 = 11, 2 = 22, 3 = 44). They tell codecs of
     /// sound format 6 apart and mean nothing elsewhere.
     pub flv_rate: u8,
-    /// Whether there is an encoder. Codecs of streaming tools are only understood, never made.
+    /// Whether there is an encoder.
     pub encodes: bool,
+    /// Whether a stream tells its own rate and channels, as those of streaming tools do: what is said here of rate and
+    /// frame is then what our encoder makes, if there is one.
+    pub streamed: bool,
+    /// The payload that a decoder of our encoder's stream needs first; empty for nearly all.
+    pub configuration: &'static [u8],
     /// One frame of silence ([`Codec::frame`] long), encoded; empty where there is no encoder.
     pub silence: &'static [u8],
     /// The largest encoded frame, bytes.
@@ -107,7 +112,7 @@ impl Codec {
     #[must_use]
     pub const fn flv_tag(&self) -> Option<u8> {
         match self.flv {
-            Some(format) => Some(format << 4 | self.flv_rate << 2 | 2),
+            Some(format) => Some(format << 4 | self.flv_rate << 2 | 2 | (format == FLV_AAC) as u8),
             None => None,
         }
     }
@@ -136,7 +141,7 @@ impl Codec {
             // Eight bits for two samples, and half of the clock that would be theirs.
             (CodecId::G722, _) => blocks(1, 1),
             // What streaming tools send carries its length inside.
-            (_, Framing::Opaque) if !self.encodes => None,
+            (_, Framing::Opaque) if self.streamed => None,
             (_, Framing::Opaque) => blocks(crate::nelly::BLOCK_BYTES, crate::nelly::BLOCK_SAMPLES),
             (_, Framing::Samples) => blocks(self.max_frame_bytes / self.frame(), 1),
             (_, Framing::Speex) => None,
@@ -158,6 +163,8 @@ const ROW: Codec = Codec {
     flv: None,
     flv_rate: 0,
     encodes: true,
+    streamed: false,
+    configuration: &[],
     silence: &[],
     max_frame_bytes: 0,
     cost_us: (1, 1),
@@ -189,6 +196,7 @@ const fn streamed(frame_samples: usize) -> Codec {
         frame_samples,
         framing: Framing::Opaque,
         encodes: false,
+        streamed: true,
         ..ROW
     }
 }
@@ -323,7 +331,13 @@ pub const TABLE: &[Codec] = &[
         id: CodecId::Aac,
         label: "aac",
         flv: Some(10),
-        cost_us: (0, 30),
+        // FLV Annex E.4.2.1: 44 kHz and stereo, whatever the stream says.
+        flv_rate: 3,
+        encodes: true,
+        configuration: &crate::aac::CONFIGURATION,
+        silence: &crate::aac::SILENCE,
+        max_frame_bytes: crate::aac::MAX_FRAME_BYTES,
+        cost_us: (60, 30),
         ..streamed(1_024)
     },
     Codec {
@@ -335,6 +349,8 @@ pub const TABLE: &[Codec] = &[
     },
 ];
 
+/// AAC in FLV.
+const FLV_AAC: u8 = 10;
 /// FLV has a sound format of its own for MP3 at 8 kHz.
 const FLV_MP3_8K: u8 = 14;
 
@@ -447,7 +463,7 @@ mod tests {
             let told = row.payload_ticks(row.silence);
             assert_eq!(
                 told,
-                (row.framing != Framing::Speex && row.encodes).then_some(ticks),
+                (row.framing != Framing::Speex && !row.streamed).then_some(ticks),
                 "{}",
                 row.label
             );
@@ -462,7 +478,10 @@ mod tests {
     fn silence_decodes_to_silence() {
         for row in TABLE.iter().filter(|row| row.encodes) {
             let mut decoder = crate::decoder(row.id, 0).unwrap();
-            let mut out = [0i16; 960];
+            let mut out = [0i16; 2_048];
+            if !row.configuration.is_empty() {
+                assert_eq!(decoder.decode(row.configuration, &mut out), Ok(0));
+            }
             for _ in 0..10 {
                 let n = decoder.decode(row.silence, &mut out).unwrap();
                 assert_eq!(n, row.frame(), "{}", row.label);

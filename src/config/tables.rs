@@ -205,7 +205,7 @@ section! {
         /// The name by which it is called, as a user is; digits make it a number. Whoever may call may call it.
         name: String = String::new(), where |v| user_name(v), eg "\"webcast\"";
         /// "rtmp+publish:URL" brings the stream what the other party says, "rtmp+play:URL" lets the other party hear it;
-        /// rtmp:// or rtmps://. "rtmp+publish;codec=pcmu:URL" says what to send: "speex", "pcmu", "pcma", "nelly-16" …
+        /// rtmp:// or rtmps://. "rtmp+publish;codec=speex:URL" says what to send in place of "aac": "speex", "pcmu", "pcma" …
         url: String = String::new(), where |v| given(v), eg "\"rtmp+publish:rtmp://cdn.example.com/live/KEY\"";
     }
 }

@@ -83,6 +83,10 @@ pub(super) fn announced(connect: &Connect) -> Vec<CodecId> {
             CodecId::Nelly44,
         ]);
     }
+    // A player that names nothing that Flash has, but AAC, gets that.
+    if mask == AAC {
+        codecs.retain(|c| *c == CodecId::Aac);
+    }
     codecs
 }
 

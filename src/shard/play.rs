@@ -61,6 +61,8 @@ pub(super) struct PlayLeg {
     offset: Option<u32>,
     /// RTMP time of the last message, ms.
     last_ms: u32,
+    /// The codec whose configuration the client has.
+    configured: Option<CodecId>,
     /// Audio messages given to the connection.
     sent: u64,
     /// Audio that was left out because too much waited at the client.
@@ -86,6 +88,7 @@ impl PlayLeg {
             backlog: Backlog::default(),
             offset: None,
             last_ms: 0,
+            configured: None,
             sent: 0,
             left_out: Duration::ZERO,
         }
@@ -123,6 +126,7 @@ impl PlayLeg {
         self.stream = stream;
         self.accepted = true;
         self.last_ms = 0;
+        self.configured = None;
         self.backlog = Backlog::default();
         self.new_source(now);
     }
@@ -171,6 +175,7 @@ impl PlayLeg {
                 }
                 let at = self.at((time.as_millis() & u64::from(u32::MAX)) as u32);
                 self.sent += 1;
+                self.configured = None;
                 conn.send_audio(now, self.stream, at, &[payload], false);
             }
             FrameKind::Video { ms } => {
@@ -206,6 +211,7 @@ impl PlayLeg {
         };
         let length = MediaTime::new(u64::from(ticks), time.rate).as_duration();
         let at = self.at((time.as_millis() & u64::from(u32::MAX)) as u32);
+        self.configure(now, codec, tag, at, conn);
         if self.backlog.admits(now, length, false)
             && conn.send_audio(now, self.stream, at, &[&[tag], payload], false)
         {
@@ -213,6 +219,16 @@ impl PlayLeg {
             self.sent += 1;
         } else {
             self.left_out += length;
+        }
+    }
+
+    /// Sends the configuration without which the codec is not understood, once.
+    fn configure(&mut self, now: Time, codec: CodecId, tag: u8, at: u32, conn: &mut impl Viewer) {
+        if self.configured != Some(codec) {
+            let configuration = codecs::codec(codec).configuration;
+            let sent = configuration.is_empty()
+                || conn.send_audio(now, self.stream, at, &[&[tag], configuration], false);
+            self.configured = sent.then_some(codec);
         }
     }
 
@@ -239,7 +255,8 @@ impl PlayLeg {
             let length = MediaTime::new(u64::from(pipe.frame_ticks()), pipe.clock()).as_duration();
             // Looked for only when something may be left out.
             let silent = (self.backlog.is_long(length) || conn.minds_silence()) && pipe.is_silent_front();
-            let Some(tag) = codecs::codec(pipe.to()).flv_tag() else {
+            let to = pipe.to();
+            let Some(tag) = codecs::codec(to).flv_tag() else {
                 return;
             };
             let Some(frame) = pipe.next_frame(&mut message) else {
@@ -251,6 +268,7 @@ impl PlayLeg {
                 continue;
             }
             let at = self.at((frame.time.as_millis() & u64::from(u32::MAX)) as u32);
+            self.configure(now, to, tag, at, conn);
             let queued = conn.send_audio(
                 now,
                 self.stream,

@@ -6,8 +6,8 @@ use codecs::CodecId;
 use rtmp::client::ConnectRequest;
 use rtmp::url::{Scheme, Url};
 
-/// What a server is sent unless a target says otherwise: what Flash's own servers and every player of Flash take.
-const USUAL: CodecId = CodecId::SpeexWb;
+/// What a server is sent unless a target says otherwise: what every server, CDN and player of today takes.
+const USUAL: CodecId = CodecId::Aac;
 
 /// A stream elsewhere, and what is done with it. Printed, it shows no more than the server and its application: the
 /// rest is what one needs to publish there.

@@ -332,7 +332,7 @@ impl Shard {
         }
         let codec = super::flv_audio::codec(payload);
         // What only tools that stream send is decoded only where it must be.
-        let plain = codecs::by_flv_tag(*tag).filter(|codec| codecs::codec(*codec).encodes);
+        let plain = codecs::by_flv_tag(*tag).filter(|codec| !codecs::codec(*codec).streamed);
         let Some(MediaLeg {
             kind: Kind::Publish(publish),
             ..

@@ -132,6 +132,41 @@ fn product(a: (f32, f32), b: (f32, f32)) -> (f32, f32) {
     (a.0 * b.0 - a.1 * b.1, a.0 * b.1 + a.1 * b.0)
 }
 
+/// From sound to spectrum: long windows with a sine's slopes.
+pub(super) struct Analysis {
+    before: [f32; FRAME],
+}
+
+impl Analysis {
+    pub(super) fn new() -> Analysis {
+        // Now, for it allocates.
+        LazyLock::force(&WINDOWS);
+        Analysis { before: [0.0; FRAME] }
+    }
+
+    /// The spectrum of the frame before and this one.
+    pub(super) fn run(&mut self, pcm: &[i16], spectrum: &mut [f32; FRAME]) {
+        let windows = &*WINDOWS;
+        let [rise, _] = &windows.long;
+        let mut fall = [0.0; FRAME];
+        for (to, from) in fall.iter_mut().zip(pcm) {
+            *to = f32::from(*from);
+        }
+        let now = fall;
+        for (n, (fall, rising)) in fall.iter_mut().zip(&mut self.before).enumerate() {
+            *rising *= rise[n];
+            *fall *= rise[FRAME - 1 - n];
+        }
+        let half = FRAME / 2;
+        for n in 0..half {
+            spectrum[half + n] = self.before[n] - self.before[FRAME - 1 - n];
+            spectrum[half - 1 - n] = -fall[n] - fall[FRAME - 1 - n];
+        }
+        windows.long_transform.run(spectrum, 2.0);
+        self.before = now;
+    }
+}
+
 /// What overlaps from frame to frame, summed over the channels.
 pub(super) struct Filterbank {
     sum: [f32; 2 * FRAME],

@@ -1,4 +1,5 @@
-//! AAC-LC (ISO/IEC 14496-3, subpart 4), decoded to mono: what streaming tools send.
+//! AAC-LC (ISO/IEC 14496-3, subpart 4): what streaming tools send, decoded to mono, and what servers and players of
+//! streams want, encoded in mono.
 //!
 //! A payload is the body of an FLV audio message behind its first byte: a packet type, then what it announces (FLV Annex
 //! E.4.2.2). Type 0 is the configuration, without which nothing can be decoded; type 1 is one raw frame. Of HE-AAC the core
@@ -8,6 +9,7 @@
 mod bits;
 mod channel;
 mod config;
+mod encode;
 mod filterbank;
 mod huffman;
 mod stereo;
@@ -19,6 +21,8 @@ use crate::streamed::Streamed;
 use bits::Bits;
 use channel::{Channel, Layout};
 use config::Config;
+pub(crate) use encode::{CONFIGURATION, MAX_FRAME_BYTES, SILENCE};
+pub use encode::{Encoder, config};
 use filterbank::{FRAME, Filterbank};
 
 /// Packet type of an AudioSpecificConfig.

@@ -95,3 +95,50 @@ fn mp3_is_decoded_as_ffmpeg_does() {
         }
     }
 }
+
+/// Our encoder's FLV of a recording, and its bits a second.
+fn ours(rate: u32, pcm: &[i16]) -> (Vec<u8>, f32) {
+    let row = codecs::codec(CodecId::Aac);
+    let mut encoder = codecs::encoder(CodecId::Aac, &codecs::EncoderOptions::default()).unwrap();
+    assert_eq!(encoder.sample_rate(), rate);
+    let (mut messages, mut payload) = (vec![(0, row.configuration.to_vec())], [0; 2_000]);
+    let mut bytes = 0;
+    for (i, frame) in pcm.chunks_exact(encoder.frame_samples()).enumerate() {
+        let n = encoder.encode(frame, &mut payload).unwrap();
+        bytes += n - 1;
+        let ms = (i * frame.len()) as u64 * 1_000 / u64::from(rate);
+        messages.push((ms as u32, payload[..n].to_vec()));
+    }
+    let seconds = pcm.len() as f32 / rate as f32;
+    (
+        flv::write(row.flv_tag().unwrap(), &messages),
+        bytes as f32 * 8.0 / seconds,
+    )
+}
+
+/// How far the noise is below the sound, dB, where the two fit best.
+fn snr(pcm: &[i16], heard: &[i16]) -> f32 {
+    let most = pcm.len().min(heard.len()).min(24_000);
+    let (_, shift) = difference(&pcm[8_000..most], &heard[8_000..most], 0..=2_400);
+    let (rms, _) = difference(pcm, heard, shift..=shift);
+    let sound: f64 = pcm.iter().map(|s| f64::from(*s).powi(2)).sum();
+    20.0 * ((sound / pcm.len() as f64).sqrt() as f32 / rms).log10()
+}
+
+#[test]
+fn ffmpeg_decodes_our_aac_as_well_as_its_own() {
+    let pcm = voice(48_000, 4);
+    let (file, bits) = ours(48_000, &pcm);
+    assert!(bits < 48_500.0, "{bits}");
+    let Some(heard) = crate::decode_flv("aac", 48_000, &file) else {
+        return;
+    };
+    let arguments = [
+        "-f", "s16le", "-ar", "48000", "-ac", "1", "-i", "-", "-c:a", "aac", "-b:a", "48k", "-f", "flv", "-",
+    ];
+    let theirs = ffmpeg(&arguments, &bytes(&pcm)).unwrap();
+    let theirs = crate::decode_flv("aac", 48_000, &theirs).unwrap();
+    let (ours, theirs) = (snr(&pcm, &heard), snr(&pcm, &theirs));
+    println!("ours {ours} dB at {bits} bit/s, ffmpeg's {theirs} dB");
+    assert!(ours > theirs - 1.0, "{ours} dB, ffmpeg's encoder {theirs} dB");
+}
