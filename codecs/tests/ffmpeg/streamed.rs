@@ -101,19 +101,16 @@ fn ours(rate: u32, pcm: &[i16]) -> (Vec<u8>, f32) {
     let row = codecs::codec(CodecId::Aac);
     let mut encoder = codecs::encoder(CodecId::Aac, &codecs::EncoderOptions::default()).unwrap();
     assert_eq!(encoder.sample_rate(), rate);
-    let (mut messages, mut payload) = (vec![(0, row.configuration.to_vec())], [0; 2_000]);
+    let (mut payloads, mut payload) = (vec![row.configuration.to_vec()], [0; 2_000]);
     let mut bytes = 0;
-    for (i, frame) in pcm.chunks_exact(encoder.frame_samples()).enumerate() {
+    for frame in pcm.chunks_exact(encoder.frame_samples()) {
         let n = encoder.encode(frame, &mut payload).unwrap();
         bytes += n - 1;
-        let ms = (i * frame.len()) as u64 * 1_000 / u64::from(rate);
-        messages.push((ms as u32, payload[..n].to_vec()));
+        payloads.push(payload[..n].to_vec());
     }
     let seconds = pcm.len() as f32 / rate as f32;
-    (
-        flv::write(row.flv_tag().unwrap(), &messages),
-        bytes as f32 * 8.0 / seconds,
-    )
+    let file = flv::write(row.flv_tag().unwrap(), 21, &payloads);
+    (file, bytes as f32 * 8.0 / seconds)
 }
 
 /// How far the noise is below the sound, dB, where the two fit best.
