@@ -95,6 +95,8 @@ pub struct Client {
     /// Whole audio messages it publishes in place of its voice, of 1,024 samples at 44.1 kHz: a configuration, and then
     /// frames again and again.
     pub film: Option<Film>,
+    /// What it says it decodes, in place of what Flash does: the mask of `connect`.
+    pub decodes: Option<u32>,
     /// What it was last sent.
     pub heard_codec: Option<CodecId>,
     /// The payload of each message received is kept here when wanted.
@@ -130,6 +132,7 @@ impl Client {
             codec: CodecId::SpeexWb,
             frames: 1,
             film: None,
+            decodes: None,
             heard_codec: None,
             payloads: None,
             timestamps: Vec::new(),
@@ -196,6 +199,11 @@ impl Client {
             // 3191 is a player without G.711, 4071 one with it.
             if name == "audioCodecs" && !g711 {
                 *value = 3191.0.into();
+            }
+            if name == "audioCodecs"
+                && let Some(mask) = self.decodes
+            {
+                *value = f64::from(mask).into();
             }
         }
         self.conn.connect(&request);

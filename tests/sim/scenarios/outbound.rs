@@ -234,3 +234,20 @@ fn a_server_that_says_nothing_holds_no_room_up() {
     w.run(secs(1));
     w.ends_clean();
 }
+
+#[test]
+fn a_player_of_aac_alone_hears_a_room_and_a_call() {
+    let mut w = builder(2).build();
+    let bob = w.registered_phone("bob");
+    w.dial(bob, "conference/team");
+    let player = w.client();
+    w.on(player).decodes = Some(0x0400);
+    w.on(player).connect("live", false, None, Some("conference/team"));
+    w.run(secs(3));
+    w.hears(player, bob);
+    assert_eq!(w.on(player).heard_codec, Some(CodecId::Aac));
+    w.hang_up(bob);
+    w.leave(player);
+    w.run(secs(1));
+    w.ends_clean();
+}
