@@ -239,10 +239,11 @@ impl Exchange {
             EndReason::Unreachable
         };
         if !answered {
-            let outcome = Outcome {
-                text: what,
-                ..Outcome::new(reason)
-            };
+            // What the server says may be told; what the network says is not the caller's to know.
+            let mut outcome = Outcome::new(reason);
+            if refused {
+                outcome.text = what;
+            }
             self.leg_event(now, leg, LegEvent::Refused(outcome));
             return self.drop_leg(leg);
         }

@@ -128,9 +128,9 @@ impl Packer {
                 let step = scale - last.replace(scale).unwrap_or(scale);
                 bits += u32::from(scale_word(step).1);
             }
-            for book in 0..BOOKS {
-                self.ways[band][book] = (NEVER, 0);
-                if costs[book] == NEVER {
+            let mut ways = [(NEVER, 0); BOOKS];
+            for ((book, way), cost) in ways.iter_mut().enumerate().zip(costs) {
+                if cost == NEVER {
                     continue;
                 }
                 let (mut best, mut from) = (NEVER, 0);
@@ -144,8 +144,9 @@ impl Packer {
                         }
                     }
                 }
-                self.ways[band][book] = (best + costs[book], from as u8);
+                *way = (best + cost, from as u8);
             }
+            self.ways[band] = ways;
         }
         let Some(last) = scales.bands.checked_sub(1) else {
             return bits as usize;
