@@ -277,6 +277,7 @@ fn summary(room: &RoomInfo) -> Value {
         "speaker": room.speaker.and_then(name_of),
         "locked": room.locked,
         "recording": room.recording,
+        "webcasts": room.webcasts,
     })
 }
 
@@ -341,6 +342,7 @@ mod tests {
             name: "team".to_owned(),
             locked: false,
             recording: false,
+            webcasts: Vec::new(),
             speaker: None,
             members: room.members().map(entry).collect(),
         }
