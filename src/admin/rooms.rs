@@ -3,7 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use base::LegId;
-use call::{Outcome, Role, RoomEvent};
+use call::{Outcome, Role, RoomEvent, Secret};
 use serde_json::{Value, json};
 
 use super::commands::{Legs, call_id, shown, tenth};
@@ -72,6 +72,20 @@ pub(super) async fn unrecord(admin: &Admin, args: &Args) -> Result<Value, Failur
     let room = name(args);
     admin.room(room, RoomOrder::StopRecording).await?;
     Ok(done(format!("room {room} is recorded no more")))
+}
+
+pub(super) async fn stream(admin: &Admin, args: &Args) -> Result<Value, Failure> {
+    let room = name(args);
+    let url = Secret::new(text(args, "url"));
+    admin.room(room, RoomOrder::Webcast(url)).await?;
+    Ok(done(format!("room {room} is streamed")))
+}
+
+pub(super) async fn unstream(admin: &Admin, args: &Args) -> Result<Value, Failure> {
+    let room = name(args);
+    let url = Some(text(args, "url")).filter(|u| !u.is_empty()).map(Secret::new);
+    admin.room(room, RoomOrder::StopWebcast(url)).await?;
+    Ok(done(format!("room {room} is streamed no more")))
 }
 
 /// Something with one member, told in a sentence that ends with the room.

@@ -217,6 +217,40 @@ pub(super) const ROWS: &[Row] = &[
         run: |admin, args| Box::pin(rooms::unrecord(admin, args)),
     },
     Row {
+        name: "room stream",
+        about: "Publish the mix of a room on an RTMP server",
+        method: Method::Post,
+        path: "/rooms/{room}/stream",
+        args: &[
+            ROOM,
+            Arg {
+                name: "url",
+                about: "Where: rtmp://HOST/APP/STREAM, or rtmp+publish;codec=speex:URL",
+                required: true,
+                words: &[],
+            },
+        ],
+        shape: Shape::Message,
+        run: |admin, args| Box::pin(rooms::stream(admin, args)),
+    },
+    Row {
+        name: "room unstream",
+        about: "End the streams of a room, or one",
+        method: Method::Post,
+        path: "/rooms/{room}/unstream",
+        args: &[
+            ROOM,
+            Arg {
+                name: "url",
+                about: "Which [default: all]",
+                required: false,
+                words: &[],
+            },
+        ],
+        shape: Shape::Message,
+        run: |admin, args| Box::pin(rooms::unstream(admin, args)),
+    },
+    Row {
         name: "room dial",
         about: "Call somebody into a room",
         method: Method::Post,
