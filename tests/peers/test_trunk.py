@@ -44,6 +44,7 @@ def last_record(gateway, count=1):
 
 
 def ask(gateway, *args):
+    until(lambda: os.path.exists(gateway.control), 5, "there is no control socket")
     answer = subprocess.run([flashgate(), *args, "--json", "--socket", gateway.control], capture_output=True, text=True,
                             timeout=20)
     check(answer.returncode == 0, "%s: %s" % (args, answer.stderr))

@@ -418,5 +418,6 @@ fn the_ringing_of_the_country_is_heard_until_the_callee_is() {
     w.call(client, "alice");
     w.run(secs(1));
     w.leave(client);
+    w.run(secs(1));
     w.ends_clean();
 }
