@@ -63,6 +63,8 @@ live! {
     "new": media.rtp_timeout;
     "new": media.srtp;
     "new": media.srtp_suites;
+    "new": media.srtp_keys;
+    "new": media.ice;
     "live": limits.calls;
     "live": limits.calls_per_second;
     "new": limits.rule;

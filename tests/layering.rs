@@ -123,8 +123,10 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
 const SHARD_BORDER: &[&str] = &[
     "Command",
     "Dialled",
+    "DtlsParams",
     "Event",
     "FrameKind",
+    "IceParams",
     "LegStats",
     "LinkFrame",
     "Message",

@@ -307,10 +307,32 @@ choice! {
 }
 
 choice! {
+    /// How our offers bring keys about.
+    KeysBy {
+        /// In SDP.
+        Sdes = "sdes",
+        /// By a handshake.
+        Dtls = "dtls",
+    }
+}
+
+choice! {
+    /// What is done about ICE.
+    Ice {
+        /// Nothing.
+        Off = "off",
+        /// Checks are answered.
+        Lite = "lite",
+    }
+}
+
+choice! {
     /// How SRTP protects packets.
     SrtpSuite {
         /// RFC 7714.
         Gcm = "AEAD_AES_128_GCM",
+        /// RFC 7714.
+        Gcm256 = "AEAD_AES_256_GCM",
         /// RFC 4568.
         Sha80 = "AES_CM_128_HMAC_SHA1_80",
         /// RFC 4568.
@@ -505,12 +527,17 @@ section! {
         speex_quality: u8 = 6, where within(0..=10);
         /// How hard the Speex encoder searches, 1 to 10. 3 costs half as much again as 1 and is hardly heard.
         speex_complexity: u8 = 1, where within(1..=10);
-        /// SRTP with SIP peers, by keys in SDP (RFC 4568): "off"; "accept" what peers offer; "prefer": offer it, and take
-        /// plain RTP from those who do not answer with it; "require": refuse calls without. Whoever reads the
-        /// signalling reads the keys: use TLS.
+        /// SRTP with SIP peers: "off"; "accept" what peers offer, by keys in SDP (RFC 4568) or by DTLS (RFC 5763);
+        /// "prefer": offer it, and take plain RTP from those who do not answer with it; "require": refuse calls without.
+        /// Browsers, which come by WebSocket, are always offered it, unless "off".
         srtp: Srtp = Srtp::Accept;
-        /// The suites for that, best first: "AEAD_AES_128_GCM", "AES_CM_128_HMAC_SHA1_80",
-        /// "AES_CM_128_HMAC_SHA1_32".
+        /// How our offers to others than browsers bring keys about: "sdes", in SDP, where whoever reads the signalling
+        /// reads them (use TLS); "dtls", by a handshake, which phones without it answer with a refusal.
+        srtp_keys: KeysBy = KeysBy::Sdes;
+        /// ICE (RFC 8445): "lite" answers the checks of peers that have it and sends media where these lead; "off".
+        ice: Ice = Ice::Lite;
+        /// The suites for keys in SDP, best first: "AEAD_AES_128_GCM", "AEAD_AES_256_GCM",
+        /// "AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32".
         srtp_suites: Vec<SrtpSuite> = vec![SrtpSuite::Gcm, SrtpSuite::Sha80, SrtpSuite::Sha32], where |v| some_suite(v);
         /// A call whose SIP side sends no RTP or RTCP for so long, and is not on hold, ends.
         rtp_timeout: Duration = secs(60), where within(secs(5)..=secs(3600));

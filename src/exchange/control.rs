@@ -125,7 +125,7 @@ impl Exchange {
         let settings = self.settings.clone();
         let Some(sip) = self.sip_leg(leg) else { return };
         let Some(change) = sip.change.take() else { return };
-        let policy = settings.protection.policy(sip.srtp);
+        let policy = settings.protection.policy(sip.srtp, sip.web);
         let read = body.map(Remote::read).and_then(Result::ok);
         let settled = read.and_then(|remote| Some((change.local.accept(&remote, policy).ok()?, remote)));
         match settled {

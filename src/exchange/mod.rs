@@ -41,6 +41,7 @@ mod transport;
 mod trunks;
 mod view;
 mod webcast;
+mod webrtc;
 mod websocket;
 mod wiring;
 
@@ -443,6 +444,7 @@ impl Exchange {
                 outgoing,
                 words,
             } => self.ladder.client(now, outgoing, session, words),
+            Event::RtpInsecure { leg } => self.sip_leg_failed(now, leg, EndReason::Incompatible),
             Event::RtpSilent { leg } => self.sip_leg_failed(now, leg, EndReason::TimedOut),
             Event::Digit { leg, digit, .. } if self.room_digit(now, leg, digit) => {}
             Event::Digit { leg, digit, in_band } => {

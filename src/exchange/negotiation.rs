@@ -4,11 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use call::{Audio, pick_answer};
 use codecs::CodecId;
-use media::{KeySource, SdesLine, SrtpKeys};
+use media::{IceCredentials, KeySource};
 use sip::Body;
 use sip::sdp::{self, Agreed, Capability, Direction, Media, Prefer, Session};
 
 use super::security::{self, Policy, Way};
+use super::webrtc::{self, Dress, Own};
 use crate::shard::RtpParams;
 
 /// The dynamic payload types we offer: those that other gateways use for the same formats.
@@ -29,8 +30,7 @@ pub(super) struct Local {
     /// The codec of each capability; `None` for telephone-event.
     codecs: Vec<Option<CodecId>>,
     session: Session,
-    /// The keys in it.
-    lines: Vec<SdesLine>,
+    own: Own,
 }
 
 /// What our side of a description is made from.
@@ -71,7 +71,8 @@ impl Remote {
 
     /// Whether some medium of it can be taken under that policy.
     pub(super) fn fits(&self, policy: Policy<'_>) -> bool {
-        self.session.media.iter().any(|m| policy.judge(m).is_some())
+        let mut media = self.session.media.iter();
+        media.any(|m| policy.judge(&self.session, m).is_some())
     }
 }
 
@@ -79,19 +80,32 @@ impl Local {
     /// An offer of these codecs in this order.
     pub(super) fn offer(place: Place, order: &[CodecId], policy: Policy<'_>, keys: &mut KeySource) -> Local {
         let (capabilities, codecs) = capabilities(order, place.dtmf);
-        let part = place.part();
+        let part = place.part(policy.web);
         let mut session = sdp::offer(&part, &capabilities);
-        let lines = policy.lines(keys);
+        let own = Own {
+            lines: policy.lines(keys),
+            dtls: policy.offers_dtls().is_some(),
+            ice: policy.web.then(|| IceCredentials::generate(keys)),
+        };
         for media in &mut session.media {
             policy.profile().clone_into(&mut media.proto);
-            media.attributes.extend(security::attributes(&lines));
+        }
+        let dress = Dress {
+            own: &own,
+            fingerprint: policy.offers_dtls(),
+            setup: "actpass",
+            rtp: place.rtp,
+        };
+        webrtc::dress(&mut session, 0, &dress);
+        if policy.web {
+            webrtc::name(&mut session);
         }
         Local {
             part,
             capabilities,
             codecs,
             session,
-            lines,
+            own,
         }
     }
 
@@ -108,37 +122,60 @@ impl Local {
     ) -> Result<(Local, RtpParams), u16> {
         let media = remote.session.media.iter().enumerate();
         let mut ways: Vec<_> = media
-            .filter_map(|(index, m)| Some((index, m, wish.policy.judge(m)?)))
+            .filter_map(|(index, m)| Some((index, m, wish.policy.judge(&remote.session, m)?)))
             .collect();
         ways.sort_by_key(|(_, _, way)| matches!(way, Way::Plain));
         let picked = ways.into_iter().find_map(|(index, medium, way)| {
             let codec = pick_answer(&codecs_of(medium), wish.codecs, wish.other)?;
-            Some((index, way, codec))
+            Some((index, medium, way, codec))
         });
-        let (index, way, picked) = picked.ok_or(488u16)?;
+        let (index, theirs, way, picked) = picked.ok_or(488u16)?;
         let mut order = vec![picked];
         order.extend(wish.codecs.iter().filter(|c| **c != picked));
         let (capabilities, codecs) = capabilities(&order, place.dtmf);
-        let part = place.part();
+        let part = place.part(true);
         let answer = sdp::answer_at(&remote.session, index, &part, &capabilities, Prefer::Ours);
         let mut answer = answer.map_err(|_| 488u16)?;
         let mut params = params(&answer.agreed, &codecs).ok_or(488u16)?;
-        let mut lines = Vec::new();
-        if let Way::Sdes(line) = way {
-            let (ours, settled) = security::reply(line, wish.before, keys);
-            lines.push(ours);
-            params.srtp = Some(settled);
+        let mut own = Own::default();
+        let mut setup = "passive";
+        match way {
+            Way::Plain => {}
+            Way::Sdes(line) => {
+                let before = wish.before.and_then(|p| p.srtp.as_ref());
+                let (ours, settled) = security::reply(line, before, keys);
+                own.lines.push(ours);
+                params.srtp = Some(settled);
+            }
+            Way::Dtls(mut dtls) => {
+                // An association that stands goes on with the same parts (RFC 8842 §5.3).
+                let standing = wish.before.and_then(|p| p.dtls.as_ref());
+                if let Some(standing) = standing.filter(|s| s.fingerprint == dtls.fingerprint) {
+                    dtls.active = standing.active;
+                }
+                own.dtls = true;
+                setup = if dtls.active { "active" } else { "passive" };
+                params.dtls = Some(dtls);
+            }
         }
-        if let Some(media) = answer.session.media.get_mut(index) {
-            media.attributes.extend(security::attributes(&lines));
-        }
+        let fragment = webrtc::fragment(&remote.session, theirs).filter(|_| wish.policy.ice);
+        own.ice = fragment.map(|theirs| webrtc::names(theirs, wish.before, keys));
+        checked(&mut params, &own, &remote.session, theirs, &answer.agreed);
+        let dress = Dress {
+            own: &own,
+            fingerprint: wish.policy.fingerprint,
+            setup,
+            rtp: place.rtp,
+        };
+        webrtc::dress(&mut answer.session, index, &dress);
+        webrtc::name_as(&mut answer.session, index, &remote.session);
         Ok((
             Local {
                 part,
                 capabilities,
                 codecs,
                 session: answer.session,
-                lines,
+                own,
             },
             params,
         ))
@@ -153,7 +190,8 @@ impl Local {
             .map_err(|_| 488u16)?;
         let mut params = params(&agreed, &self.codecs).ok_or(488u16)?;
         let medium = remote.session.media.get(agreed.index).ok_or(488u16)?;
-        params.srtp = policy.settle(&self.lines, medium)?;
+        (params.srtp, params.dtls) = policy.settle(&self.own, &remote.session, medium)?;
+        checked(&mut params, &self.own, &remote.session, medium, &agreed);
         Ok(params)
     }
 
@@ -194,8 +232,16 @@ pub(super) struct Wish<'a> {
     pub(super) other: &'a Audio,
     /// How media may be protected.
     pub(super) policy: Policy<'a>,
-    /// The keys in use.
-    pub(super) before: Option<&'a SrtpKeys>,
+    /// What is in use.
+    pub(super) before: Option<&'a RtpParams>,
+}
+
+/// With ICE checks say where media goes: that a description names no address is no hold.
+fn checked(params: &mut RtpParams, own: &Own, session: &Session, medium: &Media, agreed: &Agreed) {
+    params.ice = webrtc::ice(own, session, medium);
+    if params.ice.is_some() {
+        params.sending = agreed.direction.sends();
+    }
 }
 
 /// The codecs that a medium names, of those we have, in its order.
@@ -207,13 +253,13 @@ fn codecs_of(media: &Media) -> Vec<CodecId> {
 }
 
 impl Place {
-    fn part(self) -> sdp::Local {
+    fn part(self, rtcp_mux: bool) -> sdp::Local {
         sdp::Local {
             id: self.id,
             address: self.rtp.ip(),
             port: self.rtp.port(),
             rtcp_port: None,
-            rtcp_mux: false,
+            rtcp_mux,
             direction: self.direction,
             ptime: Some(self.ptime_ms),
         }
@@ -278,19 +324,26 @@ fn params(agreed: &Agreed, behind: &[Option<CodecId>]) -> Option<RtpParams> {
         receiving: agreed.direction.receives(),
         ptime_ms: agreed.ptime,
         srtp: None,
+        dtls: None,
+        ice: None,
+        rtcp_mux: agreed.rtcp_mux,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Srtp;
+    use crate::config::{KeysBy, Srtp};
     use CodecId::{Pcma, Pcmu, SpeexWb};
     use media::Suite;
 
     const POLICY: Policy<'static> = Policy {
         srtp: Srtp::Accept,
         suites: &Suite::ALL,
+        keys: KeysBy::Sdes,
+        ice: true,
+        fingerprint: Some("sha-256 AB:CD"),
+        web: false,
     };
 
     fn keys() -> KeySource {
@@ -399,10 +452,74 @@ mod tests {
         let offer = Local::offer(place(), &[Pcmu], require, &mut keys());
         let text = String::from_utf8(offer.session.to_bytes()).unwrap();
         assert!(
-            text.contains("RTP/SAVP 0 101") && text.matches("a=crypto:").count() == 3,
+            text.contains("RTP/SAVP 0 101") && text.matches("a=crypto:").count() == 4,
             "{text}"
         );
         assert_eq!(offer.accept(&remote("0", ""), require), Err(488));
+    }
+
+    /// The audio of a browser's offer, shortened.
+    fn browser() -> Remote {
+        let digits = ["AB"; 32].join(":");
+        let text = format!(
+            "v=0\r\no=- 4 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
+             m=audio 9 UDP/TLS/RTP/SAVPF 111 0 110\r\nc=IN IP4 0.0.0.0\r\na=rtcp:9 IN IP4 0.0.0.0\r\n\
+             a=ice-ufrag:Ab+/\r\na=ice-pwd:0123456789012345678901\r\na=fingerprint:sha-256 {digits}\r\n\
+             a=setup:actpass\r\na=mid:0\r\na=sendrecv\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\n\
+             a=rtpmap:110 telephone-event/48000\r\n"
+        );
+        Remote::read(&Body::sdp(text.into_bytes())).unwrap()
+    }
+
+    #[test]
+    fn a_browser_gets_the_answer_it_wants() {
+        let (local, params) = answer(&browser(), &[CodecId::Opus, Pcmu], &Audio::default()).unwrap();
+        let text = String::from_utf8(local.session.to_bytes()).unwrap();
+        for line in [
+            "a=ice-lite",
+            "a=group:BUNDLE 0",
+            "m=audio 20000 UDP/TLS/RTP/SAVPF 111 110",
+            "a=rtcp-mux",
+            "a=fingerprint:sha-256 AB:CD",
+            "a=setup:passive",
+            "a=mid:0",
+            "a=candidate:1 1 UDP 2130706431 192.0.2.1 20000 typ host",
+            "a=sendrecv",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is missing in {text}");
+        }
+        assert!(!text.contains("candidate:1 2"), "{text}");
+        assert!(params.sending && params.receiving && params.rtcp_mux && params.srtp.is_none());
+        assert!(!params.dtls.as_ref().unwrap().active);
+        let ice = params.ice.clone().unwrap();
+        assert_eq!(ice.remote.as_deref(), Some("Ab+/"));
+        assert!(text.contains(&format!("a=ice-ufrag:{}", ice.local.ufrag)));
+        // Asked again the names stay: other names would be a restart.
+        let wish = Wish {
+            codecs: &[CodecId::Opus],
+            other: &Audio::default(),
+            policy: POLICY,
+            before: Some(&params),
+        };
+        let (_, again) = Local::answer(&browser(), place(), wish, &mut keys()).unwrap();
+        assert_eq!((again.ice, again.dtls), (params.ice, params.dtls));
+    }
+
+    #[test]
+    fn a_browser_is_offered_what_it_can_answer() {
+        let web = Policy { web: true, ..POLICY };
+        let local = Local::offer(place(), &[CodecId::Opus], web, &mut keys());
+        let text = String::from_utf8(local.session.to_bytes()).unwrap();
+        assert!(
+            text.contains("UDP/TLS/RTP/SAVPF") && text.contains("a=setup:actpass"),
+            "{text}"
+        );
+        let params = local.accept(&browser(), web).unwrap();
+        assert!(params.ice.is_some() && params.dtls.is_some() && params.rtcp_mux);
+        assert_eq!(
+            local.accept(&remote("96", "a=rtpmap:96 opus/48000/2\r\n"), web),
+            Err(488)
+        );
     }
 
     #[test]

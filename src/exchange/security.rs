@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use media::{KeySource, SdesLine, SrtpKey, SrtpKeys, Suite};
-use sip::sdp::{Attribute, Media};
+use sip::sdp::{Attribute, Media, Session};
 
 use super::Exchange;
-use crate::config::Srtp;
+use super::webrtc::{self, Own};
+use crate::config::{Ice, KeysBy, Srtp};
+use crate::shard::DtlsParams;
 
 /// The policies for SRTP.
 #[derive(Clone, Debug)]
@@ -19,13 +21,26 @@ pub struct Protection {
     pub trunks: BTreeMap<String, Srtp>,
     /// What is offered and taken, best first.
     pub suites: Vec<Suite>,
+    /// How our offers bring keys about.
+    pub keys: KeysBy,
+    /// What is done about ICE.
+    pub ice: Ice,
+    /// The hash of our certificate; without it there is no DTLS.
+    pub fingerprint: Option<String>,
 }
 
 impl Protection {
-    pub(super) fn policy(&self, srtp: Srtp) -> Policy<'_> {
+    /// What holds for a leg; `web` when it is a browser, which knows nothing but DTLS and ICE. A phone that speaks plain
+    /// RTP all the same is said to by switching SRTP off.
+    pub(super) fn policy(&self, srtp: Srtp, web: bool) -> Policy<'_> {
+        let web = web && srtp != Srtp::Off;
         Policy {
             srtp,
             suites: &self.suites,
+            keys: self.keys,
+            ice: self.ice == Ice::Lite || web,
+            fingerprint: self.fingerprint.as_deref(),
+            web,
         }
     }
 }
@@ -35,17 +50,29 @@ impl Protection {
 pub(super) struct Policy<'a> {
     pub(super) srtp: Srtp,
     pub(super) suites: &'a [Suite],
+    pub(super) keys: KeysBy,
+    pub(super) ice: bool,
+    pub(super) fingerprint: Option<&'a str>,
+    pub(super) web: bool,
 }
 
-impl Policy<'_> {
+impl<'a> Policy<'a> {
     /// Whether we offer keys.
-    pub(super) fn offers(self) -> bool {
-        matches!(self.srtp, Srtp::Prefer | Srtp::Require)
+    fn offers(self) -> bool {
+        self.web || matches!(self.srtp, Srtp::Prefer | Srtp::Require)
+    }
+
+    /// Our certificate, where our offer is to agree on keys by DTLS.
+    pub(super) fn offers_dtls(self) -> Option<&'a str> {
+        let wanted = self.web || self.offers() && self.keys == KeysBy::Dtls;
+        self.fingerprint.filter(|_| wanted)
     }
 
     /// The transport of an offer: one that knows nothing of keys reads plain RTP when it may (best effort).
     pub(super) fn profile(self) -> &'static str {
         match self.srtp {
+            _ if self.web => "UDP/TLS/RTP/SAVPF",
+            _ if self.offers_dtls().is_some() => "UDP/TLS/RTP/SAVP",
             Srtp::Require => "RTP/SAVP",
             Srtp::Off | Srtp::Accept | Srtp::Prefer => "RTP/AVP",
         }
@@ -53,7 +80,8 @@ impl Policy<'_> {
 
     /// Keys of ours for an offer, one for each suite.
     pub(super) fn lines(self, keys: &mut KeySource) -> Vec<SdesLine> {
-        let suites = self.suites.iter().filter(|_| self.offers());
+        let by_line = self.offers() && self.offers_dtls().is_none();
+        let suites = self.suites.iter().filter(|_| by_line);
         suites
             .zip(1..)
             .map(|(suite, tag)| SdesLine {
@@ -64,35 +92,52 @@ impl Policy<'_> {
     }
 
     /// How a medium of an offer can be taken.
-    pub(super) fn judge(self, medium: &Media) -> Option<Way> {
-        let secure = is_savp(&medium.proto);
-        if medium.kind != "audio" || medium.port == 0 || !(secure || is_avp(&medium.proto)) {
+    pub(super) fn judge(self, session: &Session, medium: &Media) -> Option<Way> {
+        let (tls, savp) = (is_tls(&medium.proto), is_savp(&medium.proto));
+        if medium.kind != "audio" || medium.port == 0 || !(tls || savp || is_avp(&medium.proto)) {
             return None;
         }
-        let line = lines_of(medium).find(|l| self.srtp != Srtp::Off && self.suites.contains(&l.key.suite()));
-        match line {
-            Some(line) => Some(Way::Sdes(line)),
-            None if secure || self.srtp == Srtp::Require => None,
-            None => Some(Way::Plain),
+        let may = self.srtp != Srtp::Off;
+        let line = lines_of(medium).find(|l| may && !tls && self.suites.contains(&l.key.suite()));
+        if let Some(line) = line {
+            return Some(Way::Sdes(line));
         }
+        if may
+            && self.fingerprint.is_some()
+            && let Some(dtls) = webrtc::dtls(session, medium)
+        {
+            return Some(Way::Dtls(dtls));
+        }
+        let plain = !tls && !savp && self.srtp != Srtp::Require;
+        plain.then_some(Way::Plain)
     }
 
-    /// What an answer to an offer with these lines of ours settles.
+    /// What an answer to our offer settles.
     ///
     /// # Errors
     /// 488 when it leaves out protection that is required, or that its own transport promises.
-    pub(super) fn settle(self, ours: &[SdesLine], medium: &Media) -> Result<Option<SrtpKeys>, u16> {
+    pub(super) fn settle(
+        self,
+        own: &Own,
+        session: &Session,
+        medium: &Media,
+    ) -> Result<(Option<SrtpKeys>, Option<DtlsParams>), u16> {
+        if own.dtls {
+            let dtls = webrtc::dtls(session, medium).ok_or(488u16)?;
+            return Ok((None, Some(dtls)));
+        }
         let chosen = lines_of(medium).find_map(|theirs| {
             let same = |o: &&SdesLine| o.tag == theirs.tag && o.key.suite() == theirs.key.suite();
             Some(SrtpKeys {
-                send: ours.iter().find(same)?.key.clone(),
+                send: own.lines.iter().find(same)?.key.clone(),
                 receive: theirs.key,
             })
         });
-        if chosen.is_none() && (self.srtp == Srtp::Require || is_savp(&medium.proto)) {
+        if chosen.is_none() && (self.srtp == Srtp::Require || is_savp(&medium.proto) || is_tls(&medium.proto))
+        {
             return Err(488);
         }
-        Ok(chosen)
+        Ok((chosen, None))
     }
 }
 
@@ -103,6 +148,8 @@ pub(super) enum Way {
     Plain,
     /// Protected; this is the peer's key.
     Sdes(SdesLine),
+    /// Protected, by keys that a handshake makes.
+    Dtls(DtlsParams),
 }
 
 /// Our answer to a key of the peer: the key of before while the peer's is that of before, else a new one, so that
@@ -137,6 +184,11 @@ fn lines_of(medium: &Media) -> impl Iterator<Item = SdesLine> {
     crypto.filter_map(|a| SdesLine::parse(a.value.as_deref()?))
 }
 
+/// RFC 5764 §9.
+fn is_tls(proto: &str) -> bool {
+    proto.eq_ignore_ascii_case("UDP/TLS/RTP/SAVP") || proto.eq_ignore_ascii_case("UDP/TLS/RTP/SAVPF")
+}
+
 /// Feedback profiles are answered in kind; nothing obliges us to send feedback.
 fn is_savp(proto: &str) -> bool {
     proto.eq_ignore_ascii_case("RTP/SAVP") || proto.eq_ignore_ascii_case("RTP/SAVPF")
@@ -162,18 +214,26 @@ mod tests {
     use sip::sdp::Session;
 
     const ALL: &[Suite] = &Suite::ALL;
+    const FINGERPRINT: &str = "sha-256 00";
     const KEY: &str = "inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz";
 
-    fn medium(proto: &str, crypto: &[&str]) -> Media {
+    fn session(proto: &str, crypto: &[&str]) -> Session {
         let lines: String = crypto.iter().map(|c| format!("a=crypto:{c} {KEY}\r\n")).collect();
         let text = format!(
             "v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\nm=audio 4000 {proto} 0\r\n{lines}"
         );
-        Session::parse(text.as_bytes()).unwrap().media.remove(0)
+        Session::parse(text.as_bytes()).unwrap()
     }
 
     fn policy(srtp: Srtp) -> Policy<'static> {
-        Policy { srtp, suites: ALL }
+        Policy {
+            srtp,
+            suites: ALL,
+            keys: KeysBy::Sdes,
+            ice: true,
+            fingerprint: Some(FINGERPRINT),
+            web: false,
+        }
     }
 
     #[test]
@@ -193,9 +253,12 @@ mod tests {
             ("RTP/SAVP", &["1 F8_128_HMAC_SHA1_80"], [None; 4]),
         ];
         for (proto, crypto, wanted) in cases {
-            let medium = medium(proto, crypto);
-            let got = [Srtp::Off, Srtp::Accept, Srtp::Prefer, Srtp::Require]
-                .map(|p| policy(p).judge(&medium).map(|way| matches!(way, Way::Sdes(_))));
+            let session = session(proto, crypto);
+            let got = [Srtp::Off, Srtp::Accept, Srtp::Prefer, Srtp::Require].map(|p| {
+                policy(p)
+                    .judge(&session, &session.media[0])
+                    .map(|way| matches!(way, Way::Sdes(_)))
+            });
             assert_eq!(got, wanted, "{proto} {crypto:?}");
         }
     }
@@ -203,17 +266,21 @@ mod tests {
     #[test]
     fn an_answer_is_held_to_what_was_offered() {
         let mut keys = KeySource::new(&[1; 32]);
-        let ours = policy(Srtp::Prefer).lines(&mut keys);
-        assert_eq!(ours.len(), 3);
-        let taken = medium("RTP/AVP", &["2 AES_CM_128_HMAC_SHA1_80"]);
-        let settled = policy(Srtp::Prefer).settle(&ours, &taken).unwrap().unwrap();
-        assert_eq!(settled.send, ours[1].key);
+        let ours = Own {
+            lines: policy(Srtp::Prefer).lines(&mut keys),
+            ..Own::default()
+        };
+        assert_eq!(ours.lines.len(), ALL.len());
+        let settle = |p, s: &Session| policy(p).settle(&ours, s, &s.media[0]).map(|(srtp, _)| srtp);
+        let taken = session("RTP/AVP", &["3 AES_CM_128_HMAC_SHA1_80"]);
+        let settled = settle(Srtp::Prefer, &taken).unwrap().unwrap();
+        assert_eq!(settled.send, ours.lines[2].key);
         // A tag of ours with a suite it does not have is nobody's.
-        let wrong = medium("RTP/AVP", &["1 AES_CM_128_HMAC_SHA1_80"]);
-        assert_eq!(policy(Srtp::Prefer).settle(&ours, &wrong), Ok(None));
-        assert_eq!(policy(Srtp::Require).settle(&ours, &wrong), Err(488));
-        let wrong = medium("RTP/SAVP", &["1 AES_CM_128_HMAC_SHA1_80"]);
-        assert_eq!(policy(Srtp::Prefer).settle(&ours, &wrong), Err(488));
+        let wrong = session("RTP/AVP", &["1 AES_CM_128_HMAC_SHA1_80"]);
+        assert_eq!(settle(Srtp::Prefer, &wrong), Ok(None));
+        assert_eq!(settle(Srtp::Require, &wrong), Err(488));
+        let wrong = session("RTP/SAVP", &["1 AES_CM_128_HMAC_SHA1_80"]);
+        assert_eq!(settle(Srtp::Prefer, &wrong), Err(488));
     }
 
     #[test]

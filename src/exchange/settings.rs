@@ -115,6 +115,9 @@ fn protection(config: &Config) -> Protection {
         default: config.media.srtp,
         users: users.collect(),
         trunks: trunks.filter_map(|t| Some((t.name.clone(), t.srtp?))).collect(),
+        keys: config.media.srtp_keys,
+        ice: config.media.ice,
+        fingerprint: crate::net::dtls_identity().map(|i| i.fingerprint.clone()),
         suites: config
             .media
             .srtp_suites

@@ -17,6 +17,7 @@ use super::dial::{Callees, SipCallee};
 use super::line_leg::Party;
 use super::messages::Text;
 use super::negotiation::{Local, Remote};
+use super::webrtc::is_web;
 use super::{Exchange, Kind, Leg};
 use crate::config::Srtp;
 use crate::shard::{Command, RtpParams};
@@ -42,6 +43,8 @@ pub(super) struct SipLeg {
     order: Vec<CodecId>,
     /// How its media may be protected.
     pub(super) srtp: Srtp,
+    /// Whether it is a browser.
+    pub(super) web: bool,
     /// What is settled.
     pub(super) params: Option<RtpParams>,
     /// Who it is.
@@ -97,6 +100,7 @@ impl SipLeg {
             offered: handle.is_some(),
             order,
             srtp,
+            web: false,
             params: None,
             peer: None,
             user: None,
@@ -306,7 +310,8 @@ impl Exchange {
             return;
         }
         let srtp = self.srtp_for(trunk.as_ref().map(|t| t.name.as_str()), user.as_deref());
-        let policy = self.settings.protection.policy(srtp);
+        let web = is_web(source.transport);
+        let policy = self.settings.protection.policy(srtp, web);
         let usable = |remote: &Remote| {
             let codecs = remote.codecs();
             codecs.iter().any(|c| self.settings.codecs.contains(c)) && remote.fits(policy)
@@ -325,6 +330,7 @@ impl Exchange {
         let seen_as = self.seen_as(bind, source.remote.ip());
         let leg = self.new_leg();
         let mut sip = SipLeg::new(Some(handle), seen_as, self.settings.codecs.clone(), srtp);
+        sip.web = web;
         sip.remote = remote;
         sip.user.clone_from(&user);
         let from = match &trunk {
@@ -456,7 +462,9 @@ impl Exchange {
             }
         }
         let srtp = self.srtp_for(kept.trunk.as_deref(), kept.user.as_deref());
+        let flow = kept.binding.as_ref().and_then(|b| b.flow);
         let mut sip = SipLeg::new(None, seen_as, order, srtp);
+        sip.web = flow.is_some_and(|f| is_web(f.transport));
         sip.waiting.push_back(Waiting::Invite(Box::new(invite)));
         let peer = kept.user.as_ref().map(|user| self.named(user));
         sip.peer = peer.or_else(|| Some(NameAddr::new(kept.target.clone())));
@@ -496,7 +504,7 @@ impl Exchange {
         let Some(place) = self.place(leg) else { return };
         let (settings, mut keys) = (self.settings.clone(), self.keys.fork());
         let Some(sip) = self.sip_leg(leg) else { return };
-        let policy = settings.protection.policy(sip.srtp);
+        let policy = settings.protection.policy(sip.srtp, sip.web);
         let local = Local::offer(place, &sip.order, policy, &mut keys);
         invite.body = Some(local.to_body());
         sip.local = Some(local);

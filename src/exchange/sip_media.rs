@@ -20,7 +20,7 @@ impl Exchange {
         };
         let Some(local) = &sip.local else { return Err(488) };
         let remote = Remote::read(body)?;
-        let policy = settings.protection.policy(sip.srtp);
+        let policy = settings.protection.policy(sip.srtp, sip.web);
         let params = local.accept(&remote, policy)?;
         sip.remote = Some(remote);
         sip.params = Some(params.clone());
@@ -67,7 +67,7 @@ impl Exchange {
         let Some(sip) = self.sip_leg(leg) else {
             return Err(500);
         };
-        let policy = settings.protection.policy(sip.srtp);
+        let policy = settings.protection.policy(sip.srtp, sip.web);
         // What was said early stands: an answer may not change between 183 and 200 (RFC 3261 §13.2.1).
         if let Some(local) = &sip.local {
             return Ok(local.to_body());
@@ -142,8 +142,8 @@ impl Exchange {
             let wish = Wish {
                 codecs: &settings.codecs,
                 other: &current,
-                policy: settings.protection.policy(sip.srtp),
-                before: sip.params.as_ref().and_then(|p| p.srtp.as_ref()),
+                policy: settings.protection.policy(sip.srtp, sip.web),
+                before: sip.params.as_ref(),
             };
             let (next, params) = Local::answer(&remote, place, wish, &mut keys)?;
             Ok((remote, local.followed_by(next), params))

@@ -33,6 +33,8 @@ pub struct Latch {
     signalled: Option<SocketAddr>,
     symmetric: bool,
     learned: Option<Learned>,
+    /// With ICE: where a check said that media goes, once it has.
+    checked: Option<Option<SocketAddr>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -50,11 +52,15 @@ impl Latch {
             signalled,
             symmetric,
             learned: None,
+            checked: None,
         }
     }
 
     /// Where to send: the learned address, else the signalled one.
     pub fn remote(&self) -> Option<SocketAddr> {
+        if let Some(checked) = self.checked {
+            return checked;
+        }
         self.learned.map(|l| l.addr).or(self.signalled)
     }
 
@@ -66,6 +72,18 @@ impl Latch {
         }
     }
 
+    /// From now on checks decide (ICE), and nothing but them; or no longer.
+    pub fn check(&mut self, on: bool) {
+        self.checked = on.then_some(None);
+    }
+
+    /// A check that could only come from the peer says that media goes there. Whether that is new.
+    pub fn select(&mut self, addr: SocketAddr) -> bool {
+        let new = self.checked != Some(Some(addr));
+        self.checked = Some(Some(addr));
+        new
+    }
+
     /// Whether packets from that address are expected: it is the latched one, or the signalled host's.
     pub fn expects(&self, from: SocketAddr) -> bool {
         self.learned.is_some_and(|l| l.addr == from) || self.signalled.is_some_and(|s| s.ip() == from.ip())
@@ -74,6 +92,9 @@ impl Latch {
     /// Whether a packet from that address could be taken now; nothing is learned. `continues` as in
     /// [`Latch::on_packet`].
     pub fn admits(&self, now: Time, from: SocketAddr, continues: bool) -> bool {
+        if let Some(checked) = self.checked {
+            return checked == Some(from);
+        }
         if !self.symmetric && self.signalled.is_some_and(|s| s.ip() != from.ip()) {
             return false;
         }
@@ -89,6 +110,9 @@ impl Latch {
     pub fn on_packet(&mut self, now: Time, from: SocketAddr, continues: bool) -> LatchDecision {
         if !self.admits(now, from, continues) {
             return LatchDecision::Ignore;
+        }
+        if self.checked.is_some() {
+            return LatchDecision::Accept;
         }
         match &mut self.learned {
             Some(l) if l.addr == from => {
@@ -170,6 +194,20 @@ mod tests {
             l.on_packet(at(3_110), addr(3), false),
             LatchDecision::Latched(addr(3))
         );
+    }
+
+    #[test]
+    fn checks_decide_where_there_are_checks() {
+        let mut l = Latch::new(Some(addr(1)), true);
+        l.check(true);
+        assert_eq!(l.remote(), None);
+        assert_eq!(l.on_packet(at(0), addr(1), true), LatchDecision::Ignore);
+        assert!(l.select(addr(2)) && !l.select(addr(2)));
+        assert_eq!(l.on_packet(at(0), addr(2), false), LatchDecision::Accept);
+        // Not after any silence does anybody else get in.
+        assert_eq!(l.on_packet(at(60_000), addr(3), true), LatchDecision::Ignore);
+        l.signal(Some(addr(4)));
+        assert_eq!(l.remote(), Some(addr(2)));
     }
 
     #[test]

@@ -4,7 +4,9 @@
 mod cadence;
 mod dtmf;
 mod error;
+mod fingerprint;
 mod frame;
+mod ice;
 mod jitter;
 mod latch;
 mod mixer;
@@ -17,6 +19,7 @@ mod room;
 mod rtcp;
 mod rtp;
 mod srtp;
+mod stun;
 
 pub use cadence::{Cadence, RINGING};
 pub use dtmf::{
@@ -24,7 +27,9 @@ pub use dtmf::{
     code_of, digit_of, parse_info, write_info,
 };
 pub use error::Error;
+pub use fingerprint::Fingerprint;
 pub use frame::{MediaFrame, MediaTime};
+pub use ice::{Check, IceCredentials, IceLite};
 pub use jitter::{Insert, JitterBuffer, JitterStats, Out};
 pub use latch::{Latch, LatchDecision};
 pub use mixer::{MAX_TALKERS, Mixer};
@@ -37,3 +42,4 @@ pub use rtp::{RTP_HEADER, RtpPacket, RtpReceiver, RtpSender, SeqUnwrap, Verdict,
 pub use srtp::{
     KeySource, Refused, SRTP_OVERHEAD, SdesLine, SrtpKey, SrtpKeys, SrtpSession, SrtpStats, Suite,
 };
+pub use stun::{MAX_ANSWER, StunAnswer, StunRequest};

@@ -46,6 +46,12 @@ impl Clock {
         }
     }
 
+    /// An instant to count from, for a library that wants such. Which one it is does not matter.
+    #[expect(clippy::disallowed_methods, reason = "this file is where the clock is read")]
+    pub fn instant_now() -> std::time::Instant {
+        std::time::Instant::now()
+    }
+
     /// The wall clock, as the time since 1970-01-01 UTC: for records, certificates and RTCP's NTP stamps,
     /// never for deadlines.
     #[expect(clippy::disallowed_methods, reason = "this file is where the clock is read")]

@@ -9,6 +9,7 @@
 //! | `policy` | the policy file of Flash Player |
 //! | `ports` | RTP/RTCP port pairs |
 //! | `dns` | NAPTR, SRV and addresses, without blocking |
+//! | `dtls` | our certificate for DTLS-SRTP |
 //! | `signals` | SIGTERM, SIGINT and SIGHUP |
 //! | `stamp` | wall-clock times as text |
 //! | `tls` | our certificate, whom we trust |
@@ -18,6 +19,7 @@
 mod bind;
 mod clock;
 mod dns;
+mod dtls;
 mod gate;
 mod http;
 mod policy;
@@ -31,6 +33,7 @@ mod wire;
 pub use bind::{BindError, Transport, local_address_toward, shared_udp, tcp, udp};
 pub use clock::Clock;
 pub use dns::{LookupError, Naptr, Resolver, Srv};
+pub(crate) use dtls::dtls_identity;
 pub use gate::{Gate, Limits, Permit, Refusals};
 pub use http::{http_body, serve_http};
 pub use policy::{policy_file, serve_policy};

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use base::{CallId, EndReason, LegId, SessionId, ShardId};
 use call::{Intent, StreamEvent};
 use codecs::CodecId;
-use media::{Cadence, MediaTime, SrtpKeys, Suite};
+use media::{Cadence, Fingerprint, IceCredentials, MediaTime, SrtpKeys, Suite};
 
 use super::outbound::OutboundTold;
 use super::remote::Remote;
@@ -34,6 +34,30 @@ pub struct RtpParams {
     pub ptime_ms: u32,
     /// The keys of SRTP; with them nothing goes out in clear, and what was not made with them is dropped.
     pub srtp: Option<SrtpKeys>,
+    /// A handshake makes the keys.
+    pub dtls: Option<DtlsParams>,
+    /// The peer's checks say where media goes.
+    pub ice: Option<IceParams>,
+    /// Reports go with the media (RFC 5761).
+    pub rtcp_mux: bool,
+}
+
+/// How keys are agreed on by DTLS (RFC 5763).
+#[derive(Clone, Debug, PartialEq)]
+pub struct DtlsParams {
+    /// Whether we begin.
+    pub active: bool,
+    /// Of the peer's certificate.
+    pub fingerprint: Fingerprint,
+}
+
+/// The names under which checks are made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IceParams {
+    /// Ours.
+    pub local: IceCredentials,
+    /// The peer's user name fragment, if it is known.
+    pub remote: Option<String>,
 }
 
 /// What the exchange asks of a shard.
@@ -217,6 +241,11 @@ pub enum Event {
     /// A fault of ours ended a media half.
     LegBroke {
         /// Which.
+        leg: LegId,
+    },
+    /// No keys could be agreed on for the media of a leg.
+    RtpInsecure {
+        /// Which leg.
         leg: LegId,
     },
     /// No RTP came for the configured time.

@@ -551,6 +551,7 @@ impl Driver {
                         }
                     }
                     Output::RtmfpWork { socket, work } => flows::work(shared, socket, work),
+                    Output::DtlsWork { leg, work } => flows::shake(shared, leg, work),
                     Output::Link { to, frame } => {
                         // Full: the frame is lost, as on a network.
                         if let Some(peer) = self.peers.get(usize::from(to.0)) {

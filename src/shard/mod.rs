@@ -10,6 +10,7 @@ mod command;
 mod conn;
 mod dealer;
 mod driver;
+mod dtls;
 mod figures;
 mod flows;
 mod flv_audio;
@@ -38,11 +39,12 @@ use base::{CallId, EndReason, IdMap, LegId, Rng, SessionId, ShardId, Time};
 use call::{Intent, StreamEvent};
 use rtmp::server::{Connection, ServerConfig};
 
-pub use command::{Command, Event, FrameKind, LegStats, LinkFrame, RtpParams, Side};
+pub use command::{Command, DtlsParams, Event, FrameKind, IceParams, LegStats, LinkFrame, RtpParams, Side};
 pub(crate) use dealer::Dealer;
 pub(crate) use driver::{
     Carrier, Dialled, Message, ShardHandle, Start, TunnelAsk, TunnelRequest, queues, run,
 };
+pub use dtls::{DtlsDone, DtlsWork};
 pub use figures::{Figures, Lateness, LegFigures, Look, Srtp, Traffic};
 pub use media::Suite as SrtpSuite;
 pub use outbound::OutboundTold;
@@ -174,6 +176,9 @@ impl Shard {
 
     /// A datagram came on the RTP port of a leg.
     pub fn handle_rtp(&mut self, now: Time, leg: LegId, from: SocketAddr, packet: &[u8]) {
+        if is_aside(packet) {
+            return self.handle_aside(now, leg, from, packet, false);
+        }
         self.guard_leg(now, leg, |shard| {
             if let Some(rtp) = shard.rtp_mut(leg) {
                 rtp.handle_rtp(now, from, packet);
@@ -184,9 +189,33 @@ impl Shard {
 
     /// A datagram came on the RTCP port of a leg.
     pub fn handle_rtcp(&mut self, now: Time, leg: LegId, from: SocketAddr, packet: &[u8]) {
+        if is_aside(packet) {
+            return self.handle_aside(now, leg, from, packet, true);
+        }
         self.guard_leg(now, leg, |shard| {
             if let Some(rtp) = shard.rtp_mut(leg) {
                 rtp.handle_rtcp(now, from, packet);
+            }
+        });
+    }
+
+    /// What comes beside media (RFC 7983).
+    fn handle_aside(&mut self, now: Time, leg: LegId, from: SocketAddr, packet: &[u8], rtcp: bool) {
+        self.guard_leg(now, leg, |shard| {
+            if let Some(Kind::Rtp(rtp)) = shard.legs.get_mut(&leg).map(|l| &mut l.kind) {
+                rtp.handle_aside(now, from, packet, rtcp, &mut shard.outbox);
+            }
+        });
+    }
+
+    /// The arithmetic of [`Output::DtlsWork`] is done.
+    pub fn handle_dtls_done(&mut self, now: Time, leg: LegId, done: DtlsDone) {
+        self.guard_leg(now, leg, |shard| {
+            if let Some(Kind::Rtp(rtp)) = shard.legs.get_mut(&leg).map(|l| &mut l.kind)
+                && let Some(why) = rtp.handle_dtls_done(now, done, &mut shard.outbox)
+            {
+                tracing::warn!(%leg, why, "a call has no media");
+                shard.outbox.event(Event::RtpInsecure { leg });
             }
         });
     }
@@ -646,4 +675,9 @@ impl Shard {
             play.accepted = true;
         }
     }
+}
+
+/// Whether a datagram is STUN, DTLS or anything else but RTP and RTCP (RFC 7983 §7).
+fn is_aside(packet: &[u8]) -> bool {
+    packet.first().is_none_or(|first| first >> 6 != 2)
 }

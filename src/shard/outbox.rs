@@ -7,6 +7,7 @@ use std::ops::Range;
 use base::{LegId, SessionId, ShardId};
 
 use super::command::{Event, LinkFrame};
+use super::dtls::DtlsWork;
 
 /// What a shard wants done.
 #[derive(Debug)]
@@ -67,6 +68,13 @@ pub enum Output<'a> {
         /// The arithmetic.
         work: rtmfp::Work,
     },
+    /// Do the arithmetic of a handshake elsewhere and give the result to `handle_dtls_done`.
+    DtlsWork {
+        /// For which leg.
+        leg: LegId,
+        /// The arithmetic.
+        work: DtlsWork,
+    },
     /// Bring a frame to another shard.
     Link {
         /// Which shard.
@@ -88,6 +96,7 @@ enum Item {
     Flush(SessionId),
     Rtmfp(usize, SocketAddr, Range<usize>),
     RtmfpWork(usize, rtmfp::Work),
+    DtlsWork(LegId, DtlsWork),
     Link(ShardId, LinkFrame),
     Event(Event),
 }
@@ -155,6 +164,10 @@ impl Outbox {
         self.items.push_back(Item::RtmfpWork(socket, work));
     }
 
+    pub(super) fn dtls_work(&mut self, leg: LegId, work: DtlsWork) {
+        self.items.push_back(Item::DtlsWork(leg, work));
+    }
+
     fn datagram(&mut self, size: usize, write: impl FnOnce(&mut [u8]) -> usize) -> Range<usize> {
         if self.items.is_empty() {
             self.bytes.clear();
@@ -220,6 +233,7 @@ impl Outbox {
                 bytes: self.bytes.get(range).unwrap_or_default(),
             },
             Item::RtmfpWork(socket, work) => Output::RtmfpWork { socket, work },
+            Item::DtlsWork(leg, work) => Output::DtlsWork { leg, work },
             Item::Link(to, frame) => Output::Link { to, frame },
             Item::Event(event) => Output::Event(event),
         })

@@ -16,8 +16,10 @@ use super::flv_audio;
 use super::inband::InBand;
 use super::outbox::Outbox;
 use super::settings::Settings;
+use aside::{Association, Ice};
 use secure::Secure;
 
+mod aside;
 mod secure;
 mod send;
 
@@ -69,6 +71,8 @@ pub(super) struct RtpLeg {
     codec_in: Option<CodecId>,
     /// SRTP, once keys are agreed on.
     secure: Option<Box<Secure>>,
+    dtls: Option<Association>,
+    ice: Option<Ice>,
     /// For a peer that only sounds its digits.
     in_band: Option<InBand>,
     /// The digit that began to sound last.
@@ -123,6 +127,8 @@ impl RtpLeg {
             foreign: 0,
             codec_in: None,
             secure: None,
+            dtls: None,
+            ice: None,
             in_band: None,
             sounded: None,
             settings,
@@ -132,7 +138,13 @@ impl RtpLeg {
 
     /// How to send and receive, as negotiated.
     pub(super) fn set_params(&mut self, now: Time, params: RtpParams) {
-        if let Err(error) = self.set_keys(params.srtp.as_ref()) {
+        self.set_dtls(now, params.dtls.as_ref());
+        self.set_ice(params.ice.as_ref());
+        let keyed = match &params.dtls {
+            Some(_) => Ok(()),
+            None => self.set_keys(params.srtp.as_ref()),
+        };
+        if let Err(error) = keyed {
             tracing::error!(leg = %self.leg, %error, "a call has no media: its keys cannot be used");
             self.params = None;
             return;
@@ -181,14 +193,13 @@ impl RtpLeg {
         self.marker = true;
     }
 
-    /// A datagram on the RTP port. RTCP may come here too (RFC 5761), STUN and garbage are dropped.
+    /// A datagram of media on the RTP port. RTCP may come here too (RFC 5761).
     pub(super) fn handle_rtp(&mut self, now: Time, from: SocketAddr, packet: &[u8]) {
         if media::is_rtcp(packet) {
             self.handle_rtcp(now, from, packet);
             return;
         }
-        // STUN, and what some phones send to open their NAT, is no attempt at anything.
-        if packet.first().is_none_or(|first| first >> 6 != 2) {
+        if self.waits_for_keys() {
             self.foreign += 1;
             return;
         }
@@ -266,7 +277,7 @@ impl RtpLeg {
     /// A datagram on the RTCP port.
     pub(super) fn handle_rtcp(&mut self, now: Time, from: SocketAddr, packet: &[u8]) {
         // Only from the host that sends media.
-        if self.latch.remote().is_none_or(|r| r.ip() != from.ip()) {
+        if self.latch.remote().is_none_or(|r| r.ip() != from.ip()) || self.waits_for_keys() {
             return;
         }
         let packet = match &mut self.secure {
@@ -556,6 +567,7 @@ impl RtpLeg {
             }
         }
         self.dtmf_in.handle_timeout(now);
+        self.shake(now, outbox);
         self.report(now, outbox);
     }
 

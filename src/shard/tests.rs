@@ -65,6 +65,9 @@ fn params(n: u64, pt: u8, codec: CodecId) -> RtpParams {
     let remote = SocketAddr::from(([192, 0, 2, n as u8], 4_000));
     RtpParams {
         srtp: None,
+        dtls: None,
+        ice: None,
+        rtcp_mux: false,
         remote,
         rtcp: None,
         send: (pt, codec),

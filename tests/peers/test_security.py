@@ -1,4 +1,4 @@
-"""Protected media with real phones: SRTP by keys in SDP."""
+"""Protected media with real phones: SRTP by keys in SDP and by DTLS; ICE."""
 import time
 
 from lib.harness import check, test
@@ -23,7 +23,7 @@ def recorded(gateway, suites):
 
 
 CM = ("AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32")
-ANY = CM + ("AEAD_AES_128_GCM",)
+ANY = CM + ("AEAD_AES_128_GCM", "AEAD_AES_256_GCM")
 
 
 def calls_echo(bench, kind, suites, policy, **env):
@@ -102,3 +102,40 @@ def srtp_plain_is_refused(bench):
     closed = alice.closed()
     check("488" in str(closed), closed)
     check(not ask(gateway, "calls")["calls"], "there is a call")
+
+
+@test(seconds=60)
+def dtls_baresip_calls(bench):
+    """baresip with DTLS-SRTP calls the echo: it leaves to us who begins"""
+    calls_echo(bench, "baresip", ANY, "require", MEDIAENC="dtls_srtp")
+
+
+@test(seconds=60)
+def dtls_baresip_is_called(bench):
+    """our offer is for DTLS-SRTP: baresip says who begins"""
+    gateway = bench.gateway({"media": {"srtp": "require", "srtp_keys": "dtls"}}, users=["bob"])
+    bob = bench.baresip("bob", gateway, MEDIAENC="dtls_srtp")
+    wav = bench.path("heard.wav")
+    call = bench.call(gateway, "bob", "--marks", "off", "--duration", 5, "--play", bench.media("tone-440-8.wav"),
+                      "--record", wav)
+    bob.established()
+    time.sleep(2)
+    shows_protection(gateway, ANY)
+    call.report(20)
+    bob.closed()
+    bench.heard(bob.dump, 440, 620, 1.5)
+    bench.heard(bench.decode(wav, 8000), 620, 440, 1.5)
+
+
+@test(seconds=60)
+def ice_baresip_calls(bench):
+    """baresip with ICE, two components, calls the echo: its checks are answered"""
+    gateway = bench.gateway(users=["alice"])
+    alice = bench.baresip("alice", gateway, MEDIANAT="ice")
+    alice.dial(gateway.uri("echo"))
+    alice.established(20)
+    time.sleep(3)
+    check("the peer chose where media goes" in gateway.log(), "no check chose a pair")
+    alice.hangup()
+    alice.closed()
+    bench.heard(alice.dump, 440, 620, 1.5)

@@ -13,7 +13,8 @@ def with_websocket(bench):
     gateway = bench.gateway({
         "sip": {"websocket": ["127.0.0.1:%d" % ws], "websocket_tls": ["127.0.0.1:%d" % wss], "tls": [],
                 "websocket_origins": ["https://phone.example"]},
-        "rtmp": {"tls": []}, "tls": {"certificate": certificate, "key": key}}, users=["alice"])
+        # This phone is no browser: it speaks plain RTP.
+        "media": {"srtp": "off"}, "rtmp": {"tls": []}, "tls": {"certificate": certificate, "key": key}}, users=["alice"])
     wait_tcp(ws, alive=gateway.running)
     gateway.ws, gateway.wss, gateway.authority = ws, wss, authority
     return gateway

@@ -398,7 +398,7 @@ impl Gateway {
     fn drain_shard(&mut self, now: Time, n: usize, tcps: &mut [Tcp]) {
         let id = self.shards[n].id();
         while self.shards[n].has_output() {
-            let mut opened = None;
+            let (mut opened, mut shaken) = (None, None);
             let mut flush = None;
             let mut done = None;
             match self.shards[n].poll_output() {
@@ -438,6 +438,7 @@ impl Gateway {
                     to,
                     bytes: bytes.to_vec(),
                 }),
+                Some(shard::Output::DtlsWork { leg, work }) => shaken = Some((leg, work.run())),
                 Some(shard::Output::RtmfpWork { socket, work }) => done = Some((socket, work.run())),
                 Some(shard::Output::Link { to, frame }) => {
                     let queue = &mut self.links[usize::from(to.0)];
@@ -455,6 +456,9 @@ impl Gateway {
                 self.next_port += 2;
                 self.legs.insert(leg, (n, port));
                 self.shards[n].handle_rtp_opened(now, leg, Some(SocketAddr::new(ip, port)));
+            }
+            if let Some((leg, done)) = shaken {
+                self.shards[n].handle_dtls_done(now, leg, done);
             }
             if let Some((socket, done)) = done {
                 self.shards[n].handle_rtmfp_work(now, socket, done);

@@ -11,12 +11,15 @@ pub enum Suite {
     AesCm128HmacSha1_32,
     /// AES-GCM (RFC 7714): half the work, a tag of 128 bits.
     AeadAes128Gcm,
+    /// The same with a key of 256 bits.
+    AeadAes256Gcm,
 }
 
 impl Suite {
     /// All of them.
-    pub const ALL: [Suite; 3] = [
+    pub const ALL: [Suite; 4] = [
         Suite::AeadAes128Gcm,
+        Suite::AeadAes256Gcm,
         Suite::AesCm128HmacSha1_80,
         Suite::AesCm128HmacSha1_32,
     ];
@@ -27,6 +30,7 @@ impl Suite {
             Suite::AesCm128HmacSha1_80 => "AES_CM_128_HMAC_SHA1_80",
             Suite::AesCm128HmacSha1_32 => "AES_CM_128_HMAC_SHA1_32",
             Suite::AeadAes128Gcm => "AEAD_AES_128_GCM",
+            Suite::AeadAes256Gcm => "AEAD_AES_256_GCM",
         }
     }
 
@@ -35,11 +39,19 @@ impl Suite {
         Suite::ALL.into_iter().find(|s| s.name() == name)
     }
 
+    /// Bytes of the master key, and of the cipher's key in the session.
+    pub(super) const fn key_len(self) -> usize {
+        match self {
+            Suite::AesCm128HmacSha1_80 | Suite::AesCm128HmacSha1_32 | Suite::AeadAes128Gcm => 16,
+            Suite::AeadAes256Gcm => 32,
+        }
+    }
+
     /// Bytes of the master salt.
     pub(super) const fn salt_len(self) -> usize {
         match self {
             Suite::AesCm128HmacSha1_80 | Suite::AesCm128HmacSha1_32 => 14,
-            Suite::AeadAes128Gcm => 12,
+            Suite::AeadAes128Gcm | Suite::AeadAes256Gcm => 12,
         }
     }
 }
@@ -48,7 +60,8 @@ impl Suite {
 #[derive(Clone, PartialEq, Eq)]
 pub struct SrtpKey {
     suite: Suite,
-    pub(super) key: [u8; 16],
+    /// The first 16 bytes for the suites with 128 bits.
+    key: [u8; 32],
     /// GCM uses the first 12 bytes; the others are zero, as its key derivation wants it (RFC 7714 §11).
     pub(super) salt: [u8; 14],
     /// Bytes of the master key identifier in each packet.
@@ -64,15 +77,16 @@ impl std::fmt::Debug for SrtpKey {
 impl SrtpKey {
     /// From key and salt, one after the other; `None` when there are not as many bytes as the suite takes.
     pub fn new(suite: Suite, material: &[u8]) -> Option<SrtpKey> {
-        let (key, rest) = material.split_first_chunk::<16>()?;
-        if rest.len() != suite.salt_len() {
+        let (from_key, from_salt) = material.split_at_checked(suite.key_len())?;
+        if from_salt.len() != suite.salt_len() {
             return None;
         }
-        let mut salt = [0; 14];
-        salt.get_mut(..rest.len())?.copy_from_slice(rest);
+        let (mut key, mut salt) = ([0; 32], [0; 14]);
+        key.get_mut(..from_key.len())?.copy_from_slice(from_key);
+        salt.get_mut(..from_salt.len())?.copy_from_slice(from_salt);
         Some(SrtpKey {
             suite,
-            key: *key,
+            key,
             salt,
             mki: 0,
         })
@@ -80,20 +94,20 @@ impl SrtpKey {
 
     /// A new one.
     pub fn generate(suite: Suite, source: &mut KeySource) -> SrtpKey {
-        let mut material = [0; 32];
-        source.fill(&mut material);
-        let (key, rest) = material.split_at(16);
         let mut made = SrtpKey {
             suite,
-            key: [0; 16],
+            key: [0; 32],
             salt: [0; 14],
             mki: 0,
         };
-        made.key.copy_from_slice(key);
-        for (to, from) in made.salt.iter_mut().zip(rest).take(suite.salt_len()) {
-            *to = *from;
-        }
+        source.fill(made.key.get_mut(..suite.key_len()).unwrap_or_default());
+        source.fill(made.salt.get_mut(..suite.salt_len()).unwrap_or_default());
         made
+    }
+
+    /// The master key.
+    pub(super) fn master(&self) -> &[u8] {
+        self.key.get(..self.suite.key_len()).unwrap_or_default()
     }
 
     /// The suite it is for.
@@ -104,7 +118,7 @@ impl SrtpKey {
     /// Key and salt, one after the other.
     pub(super) fn material(&self) -> Vec<u8> {
         let salt = self.salt.get(..self.suite.salt_len()).unwrap_or_default();
-        [self.key.as_slice(), salt].concat()
+        [self.master(), salt].concat()
     }
 }
 

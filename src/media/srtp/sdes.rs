@@ -116,7 +116,7 @@ mod tests {
         let plain = LINE.strip_suffix(" FEC_ORDER=FEC_SRTP").unwrap();
         let line = SdesLine::parse(plain).unwrap();
         assert_eq!((line.tag, line.key.mki), (1, 4));
-        assert_eq!(&line.key.key, b"YS___semctl () {");
+        assert_eq!(line.key.master(), b"YS___semctl () {");
         let short = plain.strip_suffix("|2^20|1:4").unwrap();
         assert_eq!(SdesLine::parse(short).unwrap().write(), short);
         assert!(SdesLine::parse(&format!("{short} WSH=128 -X=1")).is_some());

@@ -1,7 +1,7 @@
 //! The arithmetic of one direction of SRTP or of SRTCP: session keys, and what they do to a packet.
 
 use aws_lc_rs::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey};
-use aws_lc_rs::cipher::{AES_128, EncryptingKey, EncryptionContext, UnboundCipherKey};
+use aws_lc_rs::cipher::{AES_128, AES_256, EncryptingKey, EncryptionContext, UnboundCipherKey};
 use aws_lc_rs::iv::FixedLength;
 use aws_lc_rs::{constant_time, hmac};
 
@@ -47,23 +47,28 @@ impl Transform {
             Half::Rtp => 0,
             Half::Rtcp => 3,
         };
-        let (mut cipher, mut auth, mut salt) = ([0; 16], [0; 20], [0; 14]);
-        derive(key, first, &mut cipher)?;
+        let (mut long, mut auth, mut salt) = ([0; 32], [0; 20], [0; 14]);
+        let cipher = long.get_mut(..key.suite().key_len()).ok_or(Error::Crypto)?;
+        derive(key, first, cipher)?;
         derive(key, first + 1, &mut auth)?;
         derive(key, first + 2, &mut salt)?;
-        Transform::of_session(key.suite(), half, &cipher, &auth, salt)
+        Transform::of_session(key.suite(), half, cipher, &auth, salt)
     }
 
     fn of_session(
         suite: Suite,
         half: Half,
-        cipher: &[u8; 16],
+        cipher: &[u8],
         auth: &[u8; 20],
         salt: [u8; 14],
     ) -> Result<Transform, Error> {
         let tag = match (suite, half) {
-            (Suite::AeadAes128Gcm, _) => {
-                let aes = UnboundKey::new(&aead::AES_128_GCM, cipher).map_err(|_| Error::Crypto)?;
+            (Suite::AeadAes128Gcm | Suite::AeadAes256Gcm, _) => {
+                let algorithm = match cipher.len() {
+                    16 => &aead::AES_128_GCM,
+                    _ => &aead::AES_256_GCM,
+                };
+                let aes = UnboundKey::new(algorithm, cipher).map_err(|_| Error::Crypto)?;
                 let mut short = [0; 12];
                 short.copy_from_slice(salt.first_chunk::<12>().ok_or(Error::Crypto)?);
                 return Ok(Transform::Gcm {
@@ -219,15 +224,16 @@ impl Transform {
     }
 }
 
-fn counter_mode(key: &[u8; 16]) -> Result<EncryptingKey, Error> {
-    UnboundCipherKey::new(&AES_128, key)
+fn counter_mode(key: &[u8]) -> Result<EncryptingKey, Error> {
+    let algorithm = if key.len() == 16 { &AES_128 } else { &AES_256 };
+    UnboundCipherKey::new(algorithm, key)
         .and_then(EncryptingKey::ctr)
         .map_err(|_| Error::Crypto)
 }
 
 /// One key of the session: the keystream of the label (RFC 3711 §4.3.3).
 fn derive(key: &SrtpKey, label: u8, out: &mut [u8]) -> Result<(), Error> {
-    let aes = counter_mode(&key.key)?;
+    let aes = counter_mode(key.master())?;
     let mut iv = [0; 16];
     for (to, from) in iv.iter_mut().zip(&key.salt) {
         *to = *from;
@@ -317,7 +323,7 @@ mod tests {
     /// RFC 3711 §B.2: the keystream of source 0, index 0.
     #[test]
     fn the_keystream_is_that_of_the_rfc() {
-        let aes = counter_mode(&hex("2B7E151628AED2A6ABF7158809CF4F3C")).unwrap();
+        let aes = counter_mode(&hex::<16>("2B7E151628AED2A6ABF7158809CF4F3C")).unwrap();
         let mut out = [0; 48];
         keystream(&aes, &hex("F0F1F2F3F4F5F6F7F8F9FAFBFCFD"), 0, 0, &mut out).unwrap();
         let wanted: [u8; 48] = hex(
@@ -331,7 +337,7 @@ mod tests {
     fn gcm_makes_the_packet_of_the_rfc() {
         let mut salt = [0; 14];
         salt[..12].copy_from_slice(&hex::<12>("517569642070726f2071756f"));
-        let key = hex("000102030405060708090a0b0c0d0e0f");
+        let key = hex::<16>("000102030405060708090a0b0c0d0e0f");
         let transform = Transform::of_session(Suite::AeadAes128Gcm, Half::Rtp, &key, &[0; 20], salt).unwrap();
         let mut packet = hex::<12>("8040f17b8041f8d35501a0b2").to_vec();
         packet.extend_from_slice(b"Gallia est omnis divisa in partes tres");

@@ -4,11 +4,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use base::LegId;
 use rtmfp::profile::random::Random;
 use rtmfp::{EndpointConfig, Work};
 use tokio::net::UdpSocket;
 
 use super::{Message, Shared};
+use crate::shard::dtls::DtlsWork;
 
 /// Datagrams read from one socket before others get their turn.
 const DATAGRAMS_PER_TURN: usize = 64;
@@ -117,6 +119,20 @@ pub(super) fn work(driver: &Shared, socket: usize, work: Work) {
             let mut d = driver.borrow_mut();
             let now = d.clock.now();
             d.shard.handle_rtmfp_work(now, socket, done);
+            d.drain(now, &driver);
+        }
+    });
+}
+
+/// The same for a step of a DTLS handshake.
+pub(super) fn shake(driver: &Shared, leg: LegId, work: DtlsWork) {
+    let driver = driver.clone();
+    tokio::task::spawn_local(async move {
+        // A fault in it loses the media of one call.
+        if let Ok(done) = tokio::task::spawn_blocking(move || work.run()).await {
+            let mut d = driver.borrow_mut();
+            let now = d.clock.now();
+            d.shard.handle_dtls_done(now, leg, done);
             d.drain(now, &driver);
         }
     });

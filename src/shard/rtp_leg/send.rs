@@ -61,7 +61,7 @@ impl RtpLeg {
     }
 
     fn send_packet(&mut self, now: Time, pt: u8, timestamp: u32, payload: &[u8], outbox: &mut Outbox) {
-        let Some(to) = self.latch.remote() else { return };
+        let Some(to) = self.media_remote() else { return };
         let marker = std::mem::replace(&mut self.marker, false);
         self.send_rtp(to, (pt, marker, timestamp), payload, outbox);
         self.note_sent(now);
@@ -71,7 +71,7 @@ impl RtpLeg {
         let Some((pt, _)) = self.params.as_ref().and_then(|p| p.dtmf) else {
             return;
         };
-        let Some(to) = self.latch.remote() else { return };
+        let Some(to) = self.media_remote() else { return };
         let header = (pt, event.marker, event.timestamp);
         self.send_rtp(to, header, &event.payload, outbox);
         self.note_sent(now);
@@ -106,33 +106,58 @@ impl RtpLeg {
         if self.rtcp.poll_timeout().is_none_or(|at| at > now) {
             return;
         }
-        let Some(to) = self.rtcp_remote() else { return };
+        let Some((to, mux)) = self.rtcp_remote() else {
+            return;
+        };
         let (rtcp, sender, secure) = (&mut self.rtcp, &self.sender, self.secure.as_deref_mut());
-        outbox.rtcp(self.leg, to, REPORT, |out| {
+        let write = |out: &mut [u8]| {
             let len = rtcp.poll_output(now, sender, out).ok().flatten().unwrap_or(0);
             seal_rtcp(secure, out, len)
-        });
+        };
+        if mux {
+            outbox.rtp(self.leg, to, REPORT, write);
+        } else {
+            outbox.rtcp(self.leg, to, REPORT, write);
+        }
     }
 
-    /// Where reports go: beside the latched media address when that differs from the signalled one.
-    fn rtcp_remote(&self) -> Option<SocketAddr> {
+    /// Where media goes, once it may.
+    fn media_remote(&self) -> Option<SocketAddr> {
+        self.latch.remote().filter(|_| !self.waits_for_keys())
+    }
+
+    /// Where reports go, and whether with the media: beside the latched media address when that differs from the
+    /// signalled one.
+    fn rtcp_remote(&self) -> Option<(SocketAddr, bool)> {
         let params = self.params.as_ref()?;
-        let signalled = params.rtcp?;
-        match self.latch.remote() {
-            Some(latched) if latched != params.remote => {
-                Some(SocketAddr::new(latched.ip(), latched.port().checked_add(1)?))
-            }
-            _ => Some(signalled),
+        let media = self.media_remote()?;
+        if params.rtcp_mux {
+            return Some((media, true));
         }
+        if let Some(ice) = &self.ice {
+            return Some((ice.rtcp?, false));
+        }
+        let signalled = params.rtcp?;
+        if media == params.remote {
+            return Some((signalled, false));
+        }
+        Some((SocketAddr::new(media.ip(), media.port().checked_add(1)?), false))
     }
 
     /// Says goodbye.
     pub(in crate::shard) fn close(&mut self, now: Time, outbox: &mut Outbox) {
-        let Some(to) = self.rtcp_remote() else { return };
+        let Some((to, mux)) = self.rtcp_remote() else {
+            return;
+        };
         let (rtcp, sender, secure) = (&mut self.rtcp, &self.sender, self.secure.as_deref_mut());
-        outbox.rtcp(self.leg, to, REPORT, |out| {
+        let write = |out: &mut [u8]| {
             let len = rtcp.bye(now, sender, out).unwrap_or(0);
             seal_rtcp(secure, out, len)
-        });
+        };
+        if mux {
+            outbox.rtp(self.leg, to, REPORT, write);
+        } else {
+            outbox.rtcp(self.leg, to, REPORT, write);
+        }
     }
 }

@@ -179,7 +179,12 @@ impl Media {
 
     /// The direction with the null address counted as one that takes nothing.
     pub fn flow(&self) -> Direction {
-        let null = match &self.connection {
+        // With ICE the address says nothing before the checks have been made (RFC 8839 §4.2.4).
+        let null = match self
+            .connection
+            .as_ref()
+            .filter(|_| self.attribute("ice-ufrag").is_none())
+        {
             Some(Host::V4(a)) => a.is_unspecified(),
             Some(Host::V6(a)) => a.is_unspecified(),
             Some(Host::Name(_)) | None => false,

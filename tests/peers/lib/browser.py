@@ -12,7 +12,7 @@ from lib.harness import check
 class Browser:
     """One page of a headless Chromium; complaints of its console are collected."""
 
-    def __init__(self, bench, width=1280, height=900):
+    def __init__(self, bench, width=1280, height=900, flags=()):
         profile = bench.path(bench.unique("profile"))
         (there, self.out), (self.into, back) = os.pipe(), os.pipe()
 
@@ -24,7 +24,7 @@ class Browser:
 
         self.child = subprocess.Popen(
             ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe",
-             "--user-data-dir=" + profile, "about:blank"],
+             "--user-data-dir=" + profile, *flags, "about:blank"],
             preexec_fn=fds, close_fds=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             start_new_session=True)
         os.close(there)
