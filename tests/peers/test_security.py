@@ -1,4 +1,4 @@
-"""Protected media with real phones: SRTP by keys in SDP and by DTLS; ICE."""
+"""Protected media with real phones: SRTP by keys in SDP; ICE. DTLS is in test_webrtc.py."""
 import time
 
 from lib.harness import check, test
@@ -105,26 +105,14 @@ def srtp_plain_is_refused(bench):
 
 
 @test(seconds=60)
-def dtls_baresip_calls(bench):
-    """baresip with DTLS-SRTP calls the echo: it leaves to us who begins"""
-    calls_echo(bench, "baresip", ANY, "require", MEDIAENC="dtls_srtp")
-
-
-@test(seconds=60)
-def dtls_baresip_is_called(bench):
-    """our offer is for DTLS-SRTP: baresip says who begins"""
-    gateway = bench.gateway({"media": {"srtp": "require", "srtp_keys": "dtls"}}, users=["bob"])
-    bob = bench.baresip("bob", gateway, MEDIAENC="dtls_srtp")
-    wav = bench.path("heard.wav")
-    call = bench.call(gateway, "bob", "--marks", "off", "--duration", 5, "--play", bench.media("tone-440-8.wav"),
-                      "--record", wav)
-    bob.established()
-    time.sleep(2)
-    shows_protection(gateway, ANY)
-    call.report(20)
-    bob.closed()
-    bench.heard(bob.dump, 440, 620, 1.5)
-    bench.heard(bench.decode(wav, 8000), 620, 440, 1.5)
+def dtls_baresip_is_told(bench):
+    """baresip has but an RSA certificate for DTLS-SRTP, which we cannot check: the call ends at once and says why"""
+    gateway = bench.gateway(users=["alice"])
+    alice = bench.baresip("alice", gateway, MEDIAENC="dtls_srtp")
+    alice.dial(gateway.uri("echo"))
+    alice.closed(15)
+    check("the handshake failed" in gateway.log(), "nothing says why")
+    check(not ask(gateway, "calls")["calls"], "there is a call")
 
 
 @test(seconds=60)
