@@ -73,6 +73,14 @@ impl SipCallee {
     }
 }
 
+impl SipCallee {
+    /// Whether it is a browser.
+    pub(super) fn is_web(&self) -> bool {
+        let flow = self.binding.as_ref().and_then(|b| b.flow);
+        flow.is_some_and(|f| super::webrtc::is_web(f.transport))
+    }
+}
+
 /// Whom a target leads to.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Callees {

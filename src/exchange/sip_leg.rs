@@ -310,8 +310,7 @@ impl Exchange {
             return;
         }
         let srtp = self.srtp_for(trunk.as_ref().map(|t| t.name.as_str()), user.as_deref());
-        let web = is_web(source.transport);
-        let policy = self.settings.protection.policy(srtp, web);
+        let policy = self.settings.protection.policy(srtp, is_web(source.transport));
         let usable = |remote: &Remote| {
             let codecs = remote.codecs();
             codecs.iter().any(|c| self.settings.codecs.contains(c)) && remote.fits(policy)
@@ -330,7 +329,7 @@ impl Exchange {
         let seen_as = self.seen_as(bind, source.remote.ip());
         let leg = self.new_leg();
         let mut sip = SipLeg::new(Some(handle), seen_as, self.settings.codecs.clone(), srtp);
-        sip.web = web;
+        sip.web = is_web(source.transport);
         sip.remote = remote;
         sip.user.clone_from(&user);
         let from = match &trunk {
@@ -462,9 +461,8 @@ impl Exchange {
             }
         }
         let srtp = self.srtp_for(kept.trunk.as_deref(), kept.user.as_deref());
-        let flow = kept.binding.as_ref().and_then(|b| b.flow);
         let mut sip = SipLeg::new(None, seen_as, order, srtp);
-        sip.web = flow.is_some_and(|f| is_web(f.transport));
+        sip.web = kept.is_web();
         sip.waiting.push_back(Waiting::Invite(Box::new(invite)));
         let peer = kept.user.as_ref().map(|user| self.named(user));
         sip.peer = peer.or_else(|| Some(NameAddr::new(kept.target.clone())));
