@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 
 use crate::admin::LogControl;
 use crate::config::Config;
+use crate::directory;
 use crate::exchange::driver::{self as exchange_driver, Request};
 use crate::exchange::{Exchange, Origins, SipSockets, settings};
 use crate::net::{
@@ -273,6 +274,13 @@ pub(crate) async fn run_with(
     );
     sockets.announce();
 
+    let directory = Box::pin(directory::open(&config, &listening, clock, rng.fork()))
+        .await
+        .map_err(|e| StartError::Config {
+            key: "directory".to_owned(),
+            what: e.to_string(),
+        })?;
+
     let (events_tx, events) = mpsc::channel(EVENTS);
     let (handles, threads) = start_shards(&config, workers, clock, &mut rng, sockets.rtmfp, events_tx)?;
     let (requests, requests_rx) = mpsc::channel(16);
@@ -295,6 +303,7 @@ pub(crate) async fn run_with(
         events,
         requests: requests_rx,
         news,
+        directory: directory.as_ref().map(|d| d.handle.clone()),
     }));
     let dealer = Dealer::new(&handles);
     let tunnels = Tunnels::new(dealer.clone(), sockets.tunnels);
@@ -313,6 +322,7 @@ pub(crate) async fn run_with(
         shards: handles.clone(),
         news: news_rx,
         log,
+        directory: directory.as_ref().map(|d| d.handle.clone()),
     });
 
     // Outside systemd there is nobody to tell.
@@ -324,6 +334,10 @@ pub(crate) async fn run_with(
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::error!(%error, "the exchange ended"),
         Err(error) => tracing::error!(%error, "the exchange failed: a fault of flashgate, please report it"),
+    }
+    if let Some(directory) = directory {
+        directory.handle.close().await;
+        let _panicked = directory.task.await;
     }
     desk.close().await;
     for handle in &handles {

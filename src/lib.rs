@@ -5,6 +5,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod dialect;
+pub(crate) mod directory;
 pub mod exchange;
 pub mod net;
 pub mod recorder;

@@ -113,6 +113,19 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         &["crate::dialect", "crate::cli", "crate::admin", "rtmp::"],
     ),
     (
+        "directory",
+        &[
+            "crate::exchange",
+            "crate::shard",
+            "crate::dialect",
+            "crate::cli",
+            "crate::admin",
+            "sip::",
+            "media::",
+            "rtmp::",
+        ],
+    ),
+    (
         "admin",
         &["crate::dialect", "crate::cli", "rtmp::", "sip::", "media::"],
     ),

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::process::Process;
 use super::{Admin, Failure};
+use crate::directory::DirectoryView;
 use crate::exchange::{Ask, GatewayBook, SetUp, Snapshot};
 use crate::records::RecordsStats;
 use crate::shard::{Figures, Lateness, Look, Side, Traffic};
@@ -27,6 +28,7 @@ struct Seen {
     process: Process,
     records: RecordsStats,
     traffic: Vec<Traffic>,
+    directory: DirectoryView,
 }
 
 /// All gateways of all trunks: trunk, URI, and how it does.
@@ -418,6 +420,74 @@ const METRICS: &[Metric] = &[
         help: "Open files of the process.",
         samples: |s, seen| s.put("", &[], seen.process.files),
     },
+    Metric {
+        name: "flashgate_directory_peers",
+        kind: "gauge",
+        help: "Peers of the directory that are connected.",
+        samples: |s, seen| {
+            s.put(
+                "",
+                &[],
+                seen.directory.peers.iter().filter(|p| p.connected).count(),
+            )
+        },
+    },
+    Metric {
+        name: "flashgate_directory_records",
+        kind: "gauge",
+        help: "Records of the directory kept here.",
+        samples: |s, seen| s.put("", &[], seen.directory.stored),
+    },
+    Metric {
+        name: "flashgate_directory_published",
+        kind: "gauge",
+        help: "Users published in the directory.",
+        samples: |s, seen| s.put("", &[], seen.directory.published),
+    },
+    Metric {
+        name: "flashgate_directory_lookups_total",
+        kind: "counter",
+        help: "Lookups in the directory, by how they ended.",
+        samples: |s, seen| {
+            for (result, n) in &seen.directory.counters.lookups {
+                s.put("", &[("result", result)], n);
+            }
+        },
+    },
+    Metric {
+        name: "flashgate_directory_lookup_hops_total",
+        kind: "counter",
+        help: "Peers asked in lookups.",
+        samples: |s, seen| s.put("", &[], seen.directory.counters.hops),
+    },
+    Metric {
+        name: "flashgate_directory_lookup_seconds_total",
+        kind: "counter",
+        help: "Time that lookups took, without those known from an earlier one.",
+        samples: |s, seen| s.put("", &[], seen.directory.counters.lookup_ms as f64 / 1e3),
+    },
+    Metric {
+        name: "flashgate_directory_puts_total",
+        kind: "counter",
+        help: "Records put into the directory, first or again.",
+        samples: |s, seen| s.put("", &[], seen.directory.counters.puts),
+    },
+    Metric {
+        name: "flashgate_directory_put_failures_total",
+        kind: "counter",
+        help: "Records that could not be put; they are put again.",
+        samples: |s, seen| s.put("", &[], seen.directory.counters.put_failures),
+    },
+    Metric {
+        name: "flashgate_directory_refused_total",
+        kind: "counter",
+        help: "Records of others that were not believed, by reason.",
+        samples: |s, seen| {
+            for (refusal, n) in &seen.directory.counters.refused {
+                s.put("", &[("reason", refusal.label())], n);
+            }
+        },
+    },
 ];
 
 impl Samples<'_> {
@@ -492,6 +562,10 @@ pub(super) async fn page(admin: &Admin) -> Result<String, Failure> {
         traffic,
         process: Process::now(),
         records: admin.records.stats(),
+        directory: match &admin.directory {
+            Some(directory) => directory.look().await.unwrap_or_default(),
+            None => DirectoryView::default(),
+        },
     }))
 }
 
@@ -574,6 +648,7 @@ mod tests {
             shards: vec![Some(Figures::default()), None],
             process: Process::default(),
             records: RecordsStats::default(),
+            directory: DirectoryView::default(),
             traffic: vec![Traffic {
                 codec: Some(codecs::CodecId::Pcmu),
                 received: 50,

@@ -7,6 +7,7 @@
 mod access;
 mod commands;
 mod control;
+mod directories;
 mod http;
 mod hub;
 mod ladder;
@@ -25,6 +26,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::config::LogLevel;
 use crate::daemon::Listening;
+use crate::directory;
 use crate::exchange::driver::Request;
 use crate::exchange::{Ask, RoomOrder, Said, Snapshot};
 use crate::net::Clock;
@@ -102,6 +104,7 @@ pub(crate) struct Admin {
     pub(crate) log: LogControl,
     pub(crate) hub: HubHandle,
     pub(crate) records: RecordsGauge,
+    pub(crate) directory: Option<directory::Handle>,
 }
 
 impl Admin {
@@ -130,6 +133,12 @@ impl Admin {
     /// Lifts the ban of a source; false when there is none.
     async fn unban(&self, source: IpAddr) -> Result<bool, Failure> {
         self.ask(|answer| Request::Unban(source, answer)).await
+    }
+
+    /// The directory.
+    fn directory(&self) -> Result<&directory::Handle, Failure> {
+        let none = || Failure::new(409, "there is no directory: [directory] backend is \"off\"");
+        self.directory.as_ref().ok_or_else(none)
     }
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Failure> {

@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 mod rooms;
 
-use super::commands;
 use super::{Admin, Failure};
+use super::{commands, directories};
 
 /// A command.
 pub(crate) struct Row {
@@ -288,6 +288,62 @@ const TABLE: &[Row] = &[
         run: |admin, args| Box::pin(commands::unban(admin, args)),
     },
     Row {
+        name: "peers",
+        about: "List the other peers of the directory",
+        method: Method::Get,
+        path: "/directory",
+        args: &[],
+        shape: Shape::Table(
+            "/peers",
+            &[
+                plain("PEER", "/peer"),
+                plain("CONNECTED", "/connected"),
+                column("RTT", "/rtt_ms", Unit::Ms),
+                plain("BUCKET", "/bucket"),
+                plain("VERSION", "/version"),
+                plain("ADDRESSES", "/addresses"),
+            ],
+            "no other peers",
+        ),
+        run: |admin, args| Box::pin(directories::peers(admin, args)),
+    },
+    Row {
+        name: "lookup",
+        about: "Ask the directory where a user is",
+        method: Method::Get,
+        path: "/directory/users/{aor}",
+        args: &[AOR],
+        shape: Shape::Table(
+            "/locations",
+            &[
+                plain("CONTACT", "/contact"),
+                plain("PRESENCE", "/presence"),
+                plain("PRIORITY", "/priority"),
+                plain("UNTIL", "/until"),
+                plain("PEER", "/peer"),
+            ],
+            "nobody knows it",
+        ),
+        run: |admin, args| Box::pin(directories::lookup(admin, args)),
+    },
+    Row {
+        name: "trace",
+        about: "Show which peers a lookup asks, and what each says",
+        method: Method::Get,
+        path: "/directory/traces/{aor}",
+        args: &[AOR],
+        shape: Shape::Table(
+            "/trace",
+            &[
+                column("AFTER", "/after_ms", Unit::Ms),
+                plain("SAID", "/said"),
+                plain("PEER", "/peer"),
+            ],
+            "no peer was asked",
+        ),
+        run: |admin, args| Box::pin(directories::trace_lookup(admin, args)),
+    },
+    Row {
         name: "drain",
         about: "Take no new calls and end when those in progress have ended",
         method: Method::Post,
@@ -377,6 +433,13 @@ const TABLE: &[Row] = &[
         run: |admin, args| Box::pin(commands::log(admin, args)),
     },
 ];
+
+const AOR: Arg = Arg {
+    name: "aor",
+    about: "The user: alice@example.com",
+    required: true,
+    words: &[],
+};
 
 const ID: Arg = Arg {
     name: "id",

@@ -3,6 +3,7 @@
 mod call;
 mod check;
 mod control;
+mod keys;
 mod logging;
 mod manual;
 mod records;
@@ -37,6 +38,12 @@ enum Command {
     Records(records::Records),
     /// Print shell completions, or the man page
     Manual(manual::Manual),
+    /// Make the key of a node, or of an overlay's authority
+    Keygen(keys::Keygen),
+    /// As an overlay's authority, let a node publish names: prints its certificate
+    Enroll(Box<keys::Enroll>),
+    /// As an overlay's authority, take certificates back: prints the list for [overlay] revocations
+    Revoke(keys::Revoke),
 }
 
 /// Where the configuration comes from.
@@ -58,6 +65,9 @@ pub fn main() -> ExitCode {
             Command::Call(call) => call.run(),
             Command::Records(records) => records.run(),
             Command::Manual(manual) => manual.run(control::add_to(Arguments::command())),
+            Command::Keygen(keygen) => keygen.run(),
+            Command::Enroll(enroll) => enroll.run(),
+            Command::Revoke(revoke) => revoke.run(),
         }
     });
     match result {

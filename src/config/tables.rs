@@ -44,6 +44,10 @@ section! {
         media: Media = Media::default();
         /// Rooms in which any number of callers hear each other.
         conference: Conference = Conference::default();
+        /// Where users of other gateways are found, and others find ours.
+        directory: Directory = Directory::default();
+        /// The overlay of peers that share a directory.
+        overlay: Overlay = Overlay::default();
         /// What the gateway takes on at most. Beyond it new work is refused; calls in progress are not touched.
         limits: Limits = Limits::default();
         /// Call records.
@@ -643,6 +647,106 @@ section! {
         webcast: Vec<String> = Vec::new(), eg "[\"rtmp://cdn.example.com/live/KEY\"]";
         /// Whether keys are commands: *1 raise a hand, *2 how many are there, *4 quieter, *5 louder, *6 mute.
         digits: bool = true;
+    }
+}
+
+choice! {
+    /// Who keeps the directory.
+    Backend {
+        /// There is none.
+        Off = "off",
+        /// This gateway, for itself, on its disk.
+        Local = "local",
+        /// A network of peers.
+        P2p = "p2p",
+    }
+}
+
+section! {
+    /// `[directory]`
+    Directory {
+        /// Who keeps the directory: "local" this gateway for itself, on its disk; "p2p" a network of
+        /// peers, see [overlay]; "off": there is none.
+        backend: Backend = Backend::Local;
+        /// The host and port at which other gateways send SIP for our users. Unset: the public address, or that of
+        /// the first SIP listener.
+        contact: Option<String> = None, eg "\"gw.example.com:5060\"";
+        /// How long a lookup may take.
+        timeout: Duration = secs(3), where within(ms(100)..=secs(30));
+        /// Lookups at a time; more fail at once.
+        lookups: u32 = 256, where within(1..=10_000);
+        /// How long a found place is remembered; 5 s once a call to it has failed.
+        cache: Duration = secs(30), where within(ms(0)..=secs(600));
+        /// How long it is remembered that nobody knows a user.
+        cache_none: Duration = secs(5), where within(ms(0)..=secs(60));
+        /// How long what we publish holds. It is refreshed at a random point between two and three fifths of that.
+        lifetime: Duration = secs(600), where within(secs(30)..=secs(3_600));
+    }
+}
+
+choice! {
+    /// Which names may be published in an overlay.
+    OverlayNames {
+        /// Those an authority granted.
+        Enrolled = "enrolled",
+        /// PEERID@p2p, by its key.
+        Own = "own",
+        /// Both.
+        Both = "both",
+    }
+}
+
+section! {
+    /// `[overlay]`
+    Overlay {
+        /// Where to listen for other peers: TCP, and QUIC on UDP with the same number. Loopback only by default;
+        /// "0.0.0.0:4650" opens it up.
+        listen: Vec<SocketAddr> = vec![loopback(4650)];
+        /// Where to ask for other peers at first: "host:port", or an address as libp2p writes it. Those that were
+        /// met are kept in the state folder.
+        bootstrap: Vec<String> = Vec::new(), where |v| bootstrap(v), eg "[\"overlay.example.com:4650\"]";
+        /// The private key of this node, as `flashgate keygen` writes it. Unset: node.key in the state folder, made at
+        /// the first start.
+        key: Option<PathBuf> = None, eg "\"/etc/flashgate/node.key\"";
+        /// What the overlay's authority wrote for this node: the output of `flashgate enroll`.
+        certificate: Option<PathBuf> = None, eg "\"/etc/flashgate/node.cert\"";
+        /// The peer ids of the authorities whose certificates count: one, or two while one takes the other's place.
+        authorities: Vec<String> = Vec::new(), where |v| authorities(v), eg "[\"12D3KooW…\"]";
+        /// The list of certificates that count no more, as `flashgate revoke` writes it; this node spreads it.
+        revocations: Option<PathBuf> = None, eg "\"/etc/flashgate/revoked\"";
+        /// Whether anybody may join without a certificate.
+        open: bool = false;
+        /// Which names may be published: "enrolled" those that a certificate grants, "own" PEERID@p2p by its key,
+        /// "both".
+        names: OverlayNames = OverlayNames::Both;
+        /// The local user who is rung when somebody calls PEERID@p2p, the name of this node's key. Unset: nobody.
+        owner: Option<String> = None, eg "\"alice\"";
+    }
+}
+
+/// What the engine reads in detail: here only what cannot be an address.
+fn bootstrap(list: &[String]) -> Result<(), String> {
+    let port = |text: &str| {
+        let (host, port) = text.rsplit_once(':')?;
+        (!host.is_empty()).then_some(port.parse::<u16>().ok()?)
+    };
+    let good = |text: &&String| text.starts_with('/') || port(text).is_some_and(|p| p > 0);
+    match list.iter().find(|text| !good(text)) {
+        Some(bad) => Err(format!("\"{}\" is not host:port", bad.escape_default())),
+        None => Ok(()),
+    }
+}
+
+fn authorities(list: &[String]) -> Result<(), String> {
+    if list.len() > 2 {
+        return Err("may name two at most".to_owned());
+    }
+    match list.iter().find(|a| a.parse::<overlay::PeerId>().is_err()) {
+        Some(bad) => Err(format!(
+            "\"{}\" is not a peer id, as 12D3KooW…",
+            bad.escape_default()
+        )),
+        None => Ok(()),
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle as Task;
 use super::Listening;
 use crate::admin::{self, Admin, Console, ControlSocket, Facts, LogControl, Order, Reloaded};
 use crate::config::Config;
+use crate::directory;
 use crate::exchange::driver::Request;
 use crate::exchange::{News, settings};
 use crate::net::{self, Asked, Clock, Gate, Signals, TlsAcceptor, TlsFiles};
@@ -36,6 +37,7 @@ pub(super) struct Open {
     pub(super) shards: Vec<ShardHandle>,
     pub(super) news: mpsc::Receiver<News>,
     pub(super) log: LogControl,
+    pub(super) directory: Option<directory::Handle>,
 }
 
 /// See the module's description.
@@ -62,6 +64,7 @@ impl Desk {
             shards,
             news,
             log,
+            directory,
         } = open;
         let console = console(&config);
         if let Some(console) = &console {
@@ -92,6 +95,7 @@ impl Desk {
             log,
             hub,
             records: records.gauge(),
+            directory,
         };
         let hub = tokio::spawn(admin::run_hub(admin.clone(), inbox, news, records, origin));
         let mut tasks = Vec::new();

@@ -115,6 +115,7 @@ impl Exchange {
             Callee::Line { session, account } => self.ring_line(now, id, leg, session, account),
             Callee::Sip(callee) => self.ring_sip(now, id, leg, *callee),
             Callee::Trunk(callee) => self.ring_trunk(now, id, leg, *callee),
+            Callee::Sought(sought) => self.seek(id, leg, *sought),
             Callee::Echo => self.answer_built_in(now, id, leg, Kind::Echo),
             Callee::Tone => self.answer_built_in(now, id, leg, Kind::Tone),
             Callee::Live(name) => self.answer_built_in(now, id, leg, Kind::Live(name)),
@@ -141,6 +142,9 @@ impl Exchange {
         };
         if matches!(event, LegEvent::HungUp(_)) && self.park(now, leg) {
             return;
+        }
+        if let LegEvent::Refused(outcome) = &event {
+            self.not_there(leg, outcome);
         }
         let of_callee = self.calls.get(&id).is_some_and(|e| e.call.caller() != leg);
         let another = match &event {
@@ -285,6 +289,7 @@ impl Exchange {
             Kind::Tone | Kind::Outbound(_) => self.wiring.remove(id, &mut out),
             Kind::Room(name) => self.room_leg_dropped(id, &name, &mut out),
             Kind::Echo | Kind::Parked => {}
+            Kind::Sought => self.forget_sought(id),
             Kind::Transfer(transfer) => self.forget_transfer(id, &transfer),
             Kind::Live(name) => {
                 let call = leg.call.and_then(|c| self.calls.get(&c));

@@ -7,6 +7,7 @@ use call::{AccountId, Audio, Outcome, Role, RouteTo, Target};
 use sip::auth::Credentials;
 use sip::{Binding, Host, NameAddr, Registration, Uri};
 
+use super::directory::Sought;
 use super::trunks::{Trunk, TrunkCallee};
 use super::{Exchange, Kind};
 use crate::shard::Remote;
@@ -29,6 +30,8 @@ pub(super) enum Callee {
     Sip(Box<SipCallee>),
     /// Somebody reached by a trunk.
     Trunk(Box<TrunkCallee>),
+    /// Whoever the directory names.
+    Sought(Box<Sought>),
 }
 
 /// A party reached by SIP.
@@ -53,6 +56,8 @@ pub(super) struct SipCallee {
     pub(super) user: Option<String>,
     /// The caller's identity, when it is not the caller's own (a trunk's account).
     pub(super) from: Option<NameAddr>,
+    /// The user of whom the directory said that it is there.
+    pub(super) found: Option<String>,
 }
 
 impl SipCallee {
@@ -69,6 +74,7 @@ impl SipCallee {
             headers: Vec::new(),
             user: None,
             from: None,
+            found: None,
         }
     }
 }
@@ -123,7 +129,7 @@ impl Exchange {
             Target::User {
                 user: name,
                 domain: None,
-            } => self.resolve_user(now, name),
+            } => self.resolve_name(now, name),
             Target::User {
                 user: name,
                 domain: Some(domain),
@@ -144,7 +150,10 @@ impl Exchange {
             return match Target::parse(&name) {
                 // A SIP URI inside a user part would only lead back here.
                 None | Some(Target::Sip(_)) => Err(Outcome::new(EndReason::NotFound)),
-                Some(Target::User { user: name, .. }) => self.resolve_user(now, &name),
+                Some(Target::User { user: name, .. }) if Exchange::is_final(uri) => {
+                    self.resolve_user(now, &name)
+                }
+                Some(Target::User { user: name, .. }) => self.resolve_name(now, &name),
                 Some(target) => self.resolve(now, &target, user),
             };
         }
@@ -152,12 +161,12 @@ impl Exchange {
             route: self.settings.outbound_proxy.iter().cloned().collect(),
             ..SipCallee::new(uri.clone())
         };
-        Ok(Callees::ring(vec![Callee::Sip(Box::new(callee))]))
+        self.or_ask(Exchange::seekable(uri), Ok(callee))
     }
 
     /// A local name: every phone and every client registered under it is rung; else a relayed stream of
     /// that name.
-    fn resolve_user(&self, now: Time, name: &str) -> Result<Callees, Outcome> {
+    pub(super) fn resolve_user(&self, now: Time, name: &str) -> Result<Callees, Outcome> {
         let domain = self.settings.domains.first().and_then(|d| Host::parse(d));
         let aor = domain.and_then(|host| self.sip.aor(&Uri::sip(Some(name), host, None)));
         let bindings = aor
@@ -220,15 +229,13 @@ impl Exchange {
         }
         // Strangers never reach a trunk, whatever the routes say.
         let Some(user) = user else {
-            let reason = if settings.routes.is_empty() {
-                EndReason::NotFound
-            } else {
-                EndReason::Forbidden
-            };
-            return Err(Outcome::new(reason));
+            if settings.routes.is_empty() {
+                return self.resolve_name(now, number);
+            }
+            return Err(Outcome::new(EndReason::Forbidden));
         };
         let Some((route, dialled)) = settings.routes.find(number, user) else {
-            return Err(Outcome::new(EndReason::NotFound));
+            return self.resolve_name(now, number);
         };
         let RouteTo::Trunks(names) = route.to();
         let names = names.iter().map(String::as_str);

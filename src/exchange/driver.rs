@@ -10,7 +10,10 @@ use call::Outcome;
 use tokio::sync::{mpsc, oneshot};
 
 use super::transport::{Arrival, Peer, SendError, SipSockets, Transports};
-use super::{Ask, Dial, Exchange, News, Output, RoomOrder, Said, Settings, Snapshot};
+use super::{
+    Ask, Dial, DirectoryOrder, Exchange, FindId, News, Output, Place, RoomOrder, Said, Settings, Snapshot,
+};
+use crate::directory;
 use crate::net::{Clock, Parcel, Resolver, TlsConnector};
 use crate::shard::{Dialled, Event, Message, ShardHandle};
 
@@ -67,6 +70,8 @@ pub(crate) struct Start {
     pub(crate) requests: mpsc::Receiver<Request>,
     /// Who is told the news. Full: the news wait here, up to a bound, then the oldest are lost.
     pub(crate) news: mpsc::Sender<News>,
+    /// Where users of other gateways are found, and others find ours.
+    pub(crate) directory: Option<directory::Handle>,
 }
 
 struct Driver {
@@ -81,6 +86,8 @@ struct Driver {
     dials: usize,
     /// With what servers elsewhere are reached by TLS.
     connector: Option<TlsConnector>,
+    directory: Option<directory::Handle>,
+    found: mpsc::Sender<(FindId, Vec<Place>)>,
     shards: Vec<(ShardHandle, VecDeque<Message>)>,
     drained: Option<oneshot::Sender<()>>,
     news: mpsc::Sender<News>,
@@ -100,11 +107,13 @@ pub(crate) async fn run(start: Start) -> io::Result<()> {
         mut events,
         mut requests,
         news,
+        directory,
     } = start;
     let (arrivals_tx, mut arrivals) = mpsc::channel(ARRIVALS);
     let (resolved_tx, mut resolved) = mpsc::channel(LOOKUPS);
     let (dialled_tx, mut dialled) = mpsc::channel(DIALS);
     let connector = sockets.connector.clone();
+    let (found_tx, mut found) = mpsc::channel(LOOKUPS);
     let transports = Transports::start(sockets, arrivals_tx)?;
     let mut driver = Driver {
         exchange,
@@ -117,6 +126,8 @@ pub(crate) async fn run(start: Start) -> io::Result<()> {
         dialled: dialled_tx,
         dials: 0,
         connector,
+        directory,
+        found: found_tx,
         shards: shards
             .into_iter()
             .map(|handle| (handle, VecDeque::new()))
@@ -127,6 +138,10 @@ pub(crate) async fn run(start: Start) -> io::Result<()> {
     };
     let mut arrived = Vec::with_capacity(TURN);
     let mut told = Vec::with_capacity(TURN);
+    if driver.directory.is_some() {
+        let now = driver.clock.now();
+        driver.exchange.use_directory(now);
+    }
     driver.carry_out();
     loop {
         let mut deadline = driver.exchange.poll_timeout();
@@ -152,6 +167,10 @@ pub(crate) async fn run(start: Start) -> io::Result<()> {
                 driver.exchange.handle_resolved(now, id, destinations);
             }
             Some((shard, dial, parcel)) = dialled.recv() => driver.take_dialled(shard, dial, parcel),
+            Some((id, places)) = found.recv() => {
+                let now = driver.clock.now();
+                driver.exchange.handle_found(now, id, places);
+            }
             request = requests.recv() => {
                 let now = driver.clock.now();
                 match request {
@@ -219,6 +238,7 @@ impl Driver {
                 Output::Shard(shard, command) => self.command(shard, Message::Command(command)),
                 Output::Sip(output) => self.sip(*output),
                 Output::Dial(shard, dial) => self.dial(shard, dial),
+                Output::Directory(order) => self.directory(order),
                 Output::Drained => {
                     if let Some(done) = self.drained.take() {
                         let _requester_gone = done.send(());
@@ -355,6 +375,33 @@ impl Driver {
                 let now = self.clock.now();
                 self.exchange.handle_dial_failed(now, leg, session, why);
             }
+        }
+    }
+
+    fn directory(&mut self, order: DirectoryOrder) {
+        let Some(directory) = self.directory.clone() else {
+            return;
+        };
+        match order {
+            DirectoryOrder::Find { id, aor } => {
+                let found = self.found.clone();
+                // Bounded by the directory: what is too much for it is answered at once, with nothing.
+                tokio::spawn(async move {
+                    let places = directory.elsewhere(&aor).await;
+                    let place = |b: overlay::Binding| {
+                        let uri = sip::Uri::parse(&b.contact).ok()?;
+                        uri.is_sip().then_some(Place {
+                            uri,
+                            priority: b.priority,
+                        })
+                    };
+                    let places = places.into_iter().filter_map(place).collect();
+                    let _exchange_gone = found.send((id, places)).await;
+                });
+            }
+            DirectoryOrder::Publish { aor, busy } => directory.publish(aor, busy),
+            DirectoryOrder::Withdraw { aor } => directory.withdraw(aor),
+            DirectoryOrder::Missed { aor } => directory.missed(aor),
         }
     }
 

@@ -127,6 +127,12 @@ impl Exchange {
                     given = true;
                 }
                 Callee::Sip(callee) => sent |= self.text_to_sip(now, *callee, from, text, sender),
+                // Texts are not looked for in the directory.
+                Callee::Sought(sought) => {
+                    if let Ok(callee) = sought.otherwise {
+                        sent |= self.text_to_sip(now, callee, from, text, sender);
+                    }
+                }
                 _ => {}
             }
         }

@@ -12,6 +12,7 @@ mod connection;
 mod control;
 mod dial;
 mod dialler;
+mod directory;
 pub(crate) mod driver;
 mod guard;
 mod ladder;
@@ -65,6 +66,7 @@ pub use websocket::Origins;
 use book::Book;
 use control::Way;
 use dial::Callee;
+use directory::Lookups;
 use guard::Guard;
 use ladder::Ladder;
 pub use ladder::Said;
@@ -83,6 +85,7 @@ use trunks::Trunks;
 use wiring::Wiring;
 
 pub use book::{CallRecord, Counters, News, Party, SetUp, TrunkBook, Try};
+pub use directory::{DirectoryOrder, FindId, Place};
 pub use view::{Ask, BanView, CallView, ContactView, LegView, RoomSums, Snapshot, TrunkView, UserView};
 
 /// How long a published stream is waited for to show its codec before its call is dialled without it.
@@ -184,6 +187,8 @@ pub enum Output {
     Sip(Box<sip::Output>),
     /// A connection to a server elsewhere is wanted: `Shard::handle_dialled`, or [`Exchange::handle_dial_failed`].
     Dial(ShardId, Dial),
+    /// The directory is asked or told.
+    Directory(DirectoryOrder),
     /// Every call has ended after a drain.
     Drained,
 }
@@ -220,6 +225,8 @@ enum Kind {
     Transfer(TransferLeg),
     /// Stands for a party that left before the target of its transfer answered.
     Parked,
+    /// A callee that the directory is asked for.
+    Sought,
 }
 
 #[derive(Debug)]
@@ -272,6 +279,8 @@ enum Due {
     Leave(LegId),
     /// A gateway of a trunk has not answered yet.
     Gateway(LegId),
+    /// The directory is told what has changed.
+    Directory,
 }
 
 /// To whom a media half belongs.
@@ -304,6 +313,7 @@ pub struct Exchange {
     owners: BTreeMap<LegId, Owner>,
     live: BTreeMap<String, LiveStream>,
     lines: Lines,
+    directory: Lookups,
     guard: Guard,
     trunks: Trunks,
     rng: Rng,
@@ -347,6 +357,7 @@ impl Exchange {
             owners: BTreeMap::new(),
             live: BTreeMap::new(),
             lines: Lines::default(),
+            directory: Lookups::default(),
             guard: Guard::new(settings.accounts.failures, settings.accounts.wait),
             trunks: Trunks::default(),
             rng,
@@ -498,6 +509,7 @@ impl Exchange {
                 Due::Outbound(leg) => self.outbound_again(now, leg),
                 Due::Leave(leg) => self.see_off(now, leg),
                 Due::Gateway(leg) => self.gateway_due(now, leg),
+                Due::Directory => self.publish_users(now),
                 Due::Part(leg) => self.end_three_way(now, leg),
             }
         }
@@ -588,6 +600,7 @@ impl Exchange {
             let _gone = self.sip.unregister(now, handle);
         }
         self.withdraw_all(now);
+        self.leave_directory();
         self.pump(now);
     }
 
@@ -618,7 +631,11 @@ impl Exchange {
             routes,
             self.sessions.len(),
             self.live.len(),
-            self.owners.len() + self.by_handle.len() + self.lines.population() + self.rooms.population(),
+            self.owners.len()
+                + self.by_handle.len()
+                + self.lines.population()
+                + self.rooms.population()
+                + self.directory.population(),
             self.sip.calls(),
             self.book.population() + self.quotas.population(),
         ]

@@ -343,7 +343,7 @@ fn state(state: CallState) -> &'static str {
 /// What a leg is, in a word.
 pub(super) fn kind(kind: &Kind) -> &'static str {
     match kind {
-        Kind::Sip(_) => "sip",
+        Kind::Sip(_) | Kind::Sought => "sip",
         Kind::Stream(_) => "stream",
         Kind::Line(_) => "line",
         Kind::Echo => "echo",

@@ -303,7 +303,7 @@ pub(crate) fn folder(config: &Config) -> PathBuf {
 }
 
 /// The folder where the gateway keeps what has to last: as configured, as systemd says, or the usual place.
-fn state_folder(configured: Option<&str>) -> PathBuf {
+pub(crate) fn state_folder(configured: Option<&str>) -> PathBuf {
     let var = |name| {
         std::env::var_os(name)
             .map(PathBuf::from)

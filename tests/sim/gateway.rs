@@ -84,6 +84,8 @@ pub struct Gateway {
     pub most_pending: usize,
     /// Sessions that a scenario speaks for in the words of `call::line`, and what they were told.
     pub lines: Lines,
+    /// What the exchange said to the directory; a scenario answers for it.
+    pub directory: Vec<exchange::DirectoryOrder>,
 }
 
 impl Gateway {
@@ -134,6 +136,7 @@ impl Gateway {
             drained: false,
             most_pending: 0,
             lines: Lines::default(),
+            directory: Vec::new(),
             rng,
         }
     }
@@ -390,6 +393,7 @@ impl Gateway {
                     sip::Output::Event(_) => {}
                 },
                 exchange::Output::Dial(shard, dial) => self.dials.push_back((shard, dial)),
+                exchange::Output::Directory(order) => self.directory.push(order),
                 exchange::Output::Drained => self.drained = true,
             }
         }

@@ -30,6 +30,8 @@ pub enum Answers {
     Busy,
     /// 603.
     Declines,
+    /// 480.
+    Gone,
     /// Rings for ever.
     Never,
     /// 302 to that user of the gateway.
@@ -761,6 +763,7 @@ impl Phone {
             Answers::Busy => Some(486),
             Answers::Declines => Some(603),
             Answers::Refuses(status, _) => Some(status),
+            Answers::Gone => Some(480),
             _ => None,
         };
         if let Some((status, reason, headers)) = refusal.map(refuse) {

@@ -392,20 +392,21 @@ class Gateway(Process):
 
     settings: tables, as in {"media": {"ptime": "40ms"}}, merged over the test's defaults;
     users: names out of PASSWORDS; trunks, routes: lists of tables; arrays: (name, table) pairs that go before them.
+    rtp: how many RTP ports it has.
     """
 
     # Set by a test in which it is to end.
     may_end = False
 
-    def __init__(self, bench, settings=None, users=(), trunks=(), routes=(), ipv6=False, arrays=()):
-        self.rtmp, self.sip, self.console, first = bench.ports(), bench.ports(), bench.ports(), bench.ports(100)
+    def __init__(self, bench, settings=None, users=(), trunks=(), routes=(), ipv6=False, arrays=(), rtp=100):
+        self.rtmp, self.sip, self.console, first = bench.ports(), bench.ports(), bench.ports(), bench.ports(rtp)
         hosts = ["127.0.0.1"] + (["[::1]"] if ipv6 else [])
         tables = {
             "rtmp": {"listen": ["%s:%d" % (host, self.rtmp) for host in hosts], "access": "open"},
             "rtmfp": {"listen": ["%s:%d" % (host, self.rtmp) for host in hosts]},
             "sip": {"udp": ["%s:%d" % (host, self.sip) for host in hosts],
                     "tcp": ["%s:%d" % (host, self.sip) for host in hosts], "domain": DOMAIN},
-            "media": {"rtp_ports": "%d-%d" % (first, first + 99)},
+            "media": {"rtp_ports": "%d-%d" % (first, first + rtp - 1)},
             "log": {"level": "debug"},
             "console": {"listen": "127.0.0.1:%d" % self.console, "control": "/tmp/flashgate-%d.sock" % self.console},
             "records": {"dir": bench.path("records-%d" % self.console)},

@@ -5,6 +5,7 @@ mod chaos;
 mod control;
 mod delay;
 mod dialects;
+mod directory;
 mod drain;
 mod drift;
 mod guard;
