@@ -47,6 +47,11 @@ live! {
     "new": rtmp.handshake_timeout;
     "new": rtmp.ping_interval;
     "new": rtmp.idle_timeout;
+    "new": rtmfp.audio_lifetime;
+    "new": rtmfp.protection;
+    "new": rtmfp.keepalive;
+    "new": rtmfp.idle_timeout;
+    "new": rtmfp.introduce;
     "new": sip.registration;
     "new": sip.inbound;
     "new": sip.trunk;

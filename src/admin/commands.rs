@@ -90,8 +90,15 @@ pub(super) async fn status(admin: &Admin, _args: &Args) -> Result<Value, Failure
 fn rtmfp_json(shards: &[Option<Figures>]) -> Value {
     let mut sum = rtmfp::EndpointStats::default();
     shards.iter().flatten().for_each(|f| sum.merge(&f.rtmfp));
+    let paths = super::metrics::paths(shards);
+    let mean = paths.rtt.checked_div(paths.measured as u32);
     json!({
+        "sessions": paths.sessions,
+        "rtt_ms": mean.map(|rtt| rtt.as_millis()),
+        "worst_rtt_ms": (paths.measured > 0).then_some(paths.worst_rtt.as_millis()),
+        "window_bytes": paths.window,
         "handshakes": sum.accepted,
+        "introduced": sum.introduced,
         "refused": {
             "hellos_limited": sum.hello_limited,
             "bad_cookie": sum.bad_cookie,

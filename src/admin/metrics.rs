@@ -124,6 +124,92 @@ const METRICS: &[Metric] = &[
         samples: |s, seen| s.put("", &[], seen.snapshot.counters.sessions),
     },
     Metric {
+        name: "flashgate_rtmfp_sessions",
+        kind: "gauge",
+        help: "Client sessions over RTMFP; they are among flashgate_sessions, too.",
+        samples: |s, seen| s.put("", &[], paths(&seen.shards).sessions),
+    },
+    Metric {
+        name: "flashgate_rtmfp_handshakes_total",
+        kind: "counter",
+        help: "RTMFP sessions that were opened.",
+        samples: |s, seen| s.put("", &[], flows(seen).accepted),
+    },
+    Metric {
+        name: "flashgate_rtmfp_refused_total",
+        kind: "counter",
+        help: "RTMFP hellos and keyings that were not answered, by reason.",
+        samples: |s, seen| {
+            let f = flows(seen);
+            for (reason, n) in [
+                ("hello-rate", f.hello_limited),
+                ("bad-cookie", f.bad_cookie),
+                ("bad-keying", f.bad_keying),
+                ("full", f.full),
+            ] {
+                s.put("", &[("reason", reason)], n);
+            }
+        },
+    },
+    Metric {
+        name: "flashgate_rtmfp_introduced_total",
+        kind: "counter",
+        help: "RTMFP clients that were introduced to others.",
+        samples: |s, seen| s.put("", &[], flows(seen).introduced),
+    },
+    Metric {
+        name: "flashgate_rtmfp_datagrams_total",
+        kind: "counter",
+        help: "RTMFP datagrams received and sent; rejected: forged, repeated or malformed; stray: of no session.",
+        samples: |s, seen| {
+            let f = flows(seen);
+            for (what, n) in [
+                ("received", f.datagrams_in),
+                ("sent", f.datagrams_out),
+                ("rejected", f.sessions.rejected),
+                ("stray", f.stray),
+            ] {
+                s.put("", &[("what", what)], n);
+            }
+        },
+    },
+    Metric {
+        name: "flashgate_rtmfp_retransmits_total",
+        kind: "counter",
+        help: "Fragments of RTMFP messages that were sent again.",
+        samples: |s, seen| s.put("", &[], flows(seen).sessions.send.retransmits),
+    },
+    Metric {
+        name: "flashgate_rtmfp_abandoned_total",
+        kind: "counter",
+        help: "RTMFP messages that were given up because they were late.",
+        samples: |s, seen| s.put("", &[], flows(seen).sessions.send.abandoned),
+    },
+    Metric {
+        name: "flashgate_rtmfp_timeouts_total",
+        kind: "counter",
+        help: "Times that nothing sent to an RTMFP client was acknowledged in time.",
+        samples: |s, seen| s.put("", &[], flows(seen).sessions.timeouts),
+    },
+    Metric {
+        name: "flashgate_rtmfp_rtt_seconds",
+        kind: "gauge",
+        help: "Round trip to the RTMFP clients: mean and worst.",
+        samples: |s, seen| {
+            let p = paths(&seen.shards);
+            if let Some(mean) = p.rtt.checked_div(p.measured as u32) {
+                s.put("", &[("of", "mean")], mean.as_secs_f64());
+                s.put("", &[("of", "worst")], p.worst_rtt.as_secs_f64());
+            }
+        },
+    },
+    Metric {
+        name: "flashgate_rtmfp_window_bytes",
+        kind: "gauge",
+        help: "Congestion windows toward all RTMFP clients together.",
+        samples: |s, seen| s.put("", &[], paths(&seen.shards).window),
+    },
+    Metric {
         name: "flashgate_streams",
         kind: "gauge",
         help: "Relayed streams.",
@@ -569,6 +655,20 @@ pub(super) async fn page(admin: &Admin) -> Result<String, Failure> {
     }))
 }
 
+/// The counters of the RTMFP sockets of all shards.
+fn flows(seen: &Seen) -> rtmfp::EndpointStats {
+    let mut sum = rtmfp::EndpointStats::default();
+    seen.shards.iter().flatten().for_each(|f| sum.merge(&f.rtmfp));
+    sum
+}
+
+/// How the RTMFP sessions of all shards fare now.
+pub(super) fn paths(shards: &[Option<Figures>]) -> rtmfp::Paths {
+    let mut sum = rtmfp::Paths::default();
+    shards.iter().flatten().for_each(|f| sum.merge(&f.rtmfp_paths));
+    sum
+}
+
 /// The frames of all shards together.
 pub(super) fn traffic(shards: &[Option<Figures>]) -> Vec<Traffic> {
     let mut sums: Vec<Traffic> = Vec::new();
@@ -645,7 +745,23 @@ mod tests {
                 transactions: 0,
                 counters,
             }),
-            shards: vec![Some(Figures::default()), None],
+            shards: vec![
+                Some(Figures {
+                    rtmfp: rtmfp::EndpointStats {
+                        bad_cookie: 2,
+                        ..Default::default()
+                    },
+                    rtmfp_paths: rtmfp::Paths {
+                        sessions: 2,
+                        measured: 2,
+                        rtt: std::time::Duration::from_millis(40),
+                        worst_rtt: std::time::Duration::from_millis(30),
+                        window: 9_000,
+                    },
+                    ..Figures::default()
+                }),
+                None,
+            ],
             process: Process::default(),
             records: RecordsStats::default(),
             directory: DirectoryView::default(),
@@ -673,6 +789,9 @@ mod tests {
             "flashgate_rooms 2",
             "flashgate_room_members{role=\"member\"} 5",
             "flashgate_shard_up{shard=\"1\"} 0",
+            "flashgate_rtmfp_refused_total{reason=\"bad-cookie\"} 2",
+            "flashgate_rtmfp_rtt_seconds{of=\"mean\"} 0.02",
+            "flashgate_rtmfp_rtt_seconds{of=\"worst\"} 0.03",
         ] {
             assert!(page.lines().any(|l| l == line), "{line} is not in\n{page}");
         }

@@ -239,6 +239,9 @@ section! {
         keepalive: Duration = secs(10), where within(secs(1)..=secs(600));
         /// A client that has given no sign of life for so long is gone.
         idle_timeout: Duration = secs(30), where within(secs(2)..=secs(3600));
+        /// Introduce clients to those who ask for them by their peer id, so that their media go from one to the
+        /// other and not through us. Each then sees the other's address.
+        introduce: bool = false;
     }
 }
 

@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `clock` | the only reader of the machine's clock |
+//! | `batch` | many datagrams by one system call |
 //! | `bind` | TCP listeners and UDP sockets, and an error that names the key to change |
 //! | `gate` | accepting connections within limits |
 //! | `http` | HTTP/1.1 on an accepted connection |
@@ -16,6 +17,7 @@
 //! | `wire` | a connection in the clear or under TLS, for an owner who decides when to read and write |
 //! | `sys` | the few system calls that no crate offers safely |
 
+mod batch;
 mod bind;
 mod clock;
 mod dns;
@@ -30,6 +32,7 @@ mod sys;
 mod tls;
 mod wire;
 
+pub use batch::{Inbox, Outbox};
 pub use bind::{BindError, Transport, local_address_toward, shared_udp, tcp, udp};
 pub use clock::Clock;
 pub use dns::{LookupError, Naptr, Resolver, Srv};

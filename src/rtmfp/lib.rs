@@ -15,7 +15,7 @@ mod endpoint;
 mod flow;
 mod session;
 
-pub use endpoint::{Done, Endpoint, EndpointConfig, EndpointStats, Event, Handle, Output, Work};
+pub use endpoint::{Done, Endpoint, EndpointConfig, EndpointStats, Event, Handle, Output, Paths, Seek, Work};
 pub use flow::send::SendStats;
 pub use flow::{Deadline, Order, Priority};
 pub use session::{CloseReason, SessionConfig, SessionEvent, SessionStats};

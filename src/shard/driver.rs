@@ -93,6 +93,8 @@ pub(crate) enum Message {
     Settings(Arc<Settings>),
     /// An RTMFP datagram that another shard received.
     Rtmfp(FlowDatagram),
+    /// A client of another shard looks for one that may be here.
+    RtmfpSeek(usize, rtmfp::Seek),
     /// The thread is to end.
     Stop,
 }
@@ -214,8 +216,8 @@ struct Driver {
     sessions: IdMap<SessionId, SessionIo>,
     tunnels: IdMap<SessionId, TunnelIo>,
     legs: IdMap<LegId, LegIo>,
-    /// Sockets for RTMFP clients.
-    rtmfp: Vec<Rc<UdpSocket>>,
+    /// Sockets for RTMFP clients, and what is to leave by each.
+    rtmfp: Vec<(Rc<UdpSocket>, crate::net::Outbox)>,
     ports: RtpPorts,
     events: mpsc::Sender<(ShardId, Event)>,
     /// Events for which the exchange had no room; they wait here, media goes on.
@@ -299,6 +301,12 @@ async fn serve(start: Start) {
                 }
                 Some(Message::Settings(settings)) => driver.borrow_mut().shard.set_settings(settings),
                 Some(Message::Rtmfp(datagram)) => flows::take(&driver, &datagram),
+                Some(Message::RtmfpSeek(socket, seek)) => {
+                    let mut d = driver.borrow_mut();
+                    let now = d.clock.now();
+                    d.shard.handle_rtmfp_seek(now, socket, &seek);
+                    d.drain(now, &driver);
+                }
             },
             Some(frame) = links.recv() => {
                 let mut d = driver.borrow_mut();
@@ -545,9 +553,17 @@ impl Driver {
                     }
                     Output::Flush { session } => self.flush(now, session),
                     Output::Rtmfp { socket, to, bytes } => {
-                        if let Some(io) = self.rtmfp.get(socket) {
-                            // A full socket buffer loses this packet only; it is sent again, or too late.
-                            let _lost = io.try_send_to(bytes, to);
+                        if let Some((io, out)) = self.rtmfp.get_mut(socket)
+                            && out.push(to, bytes)
+                        {
+                            flows::send(io, out);
+                        }
+                    }
+                    Output::RtmfpSeek { socket, seek } => {
+                        let own = usize::from(self.shard.id().0);
+                        for (_, peer) in self.peers.iter().enumerate().filter(|(n, _)| *n != own) {
+                            // Full: whoever looks will ask again.
+                            let _lost = peer.messages.try_send(Message::RtmfpSeek(socket, seek.clone()));
                         }
                     }
                     Output::RtmfpWork { socket, work } => flows::work(shared, socket, work),
@@ -564,6 +580,9 @@ impl Driver {
             if !self.shard.has_output() {
                 break;
             }
+        }
+        for (io, out) in self.rtmfp.iter_mut().filter(|(_, out)| !out.is_empty()) {
+            flows::send(io, out);
         }
         self.send_events();
         let wanted = self.shard.poll_timeout();

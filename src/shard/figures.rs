@@ -109,6 +109,8 @@ pub struct Figures {
     pub lateness: Lateness,
     /// RTMFP.
     pub rtmfp: rtmfp::EndpointStats,
+    /// How the sessions of RTMFP fare now.
+    pub rtmfp_paths: rtmfp::Paths,
     /// How long missing packets are waited for.
     pub waits: Waits,
     /// SRTP.
@@ -289,6 +291,7 @@ impl Shard {
             traffic,
             lateness,
             rtmfp: self.rtmfp_stats(),
+            rtmfp_paths: self.rtmfp_paths(),
             waits,
             srtp,
         }

@@ -8,7 +8,7 @@ use base::{EndReason, Redacted, SessionId, Time};
 use rtmfp::tc::server::Connection as FlowConnection;
 use rtmfp::{
     Done, Endpoint, EndpointConfig, EndpointStats, Event as EndpointEvent, Handle, Output as EndpointOutput,
-    SessionEvent,
+    Paths, Seek, SessionEvent,
 };
 
 use super::command::Event;
@@ -43,6 +43,22 @@ impl Shard {
         });
     }
 
+    /// A client of another shard looks for one that may be ours.
+    pub fn handle_rtmfp_seek(&mut self, now: Time, socket: usize, seek: &Seek) {
+        self.with_endpoint(now, socket, |endpoint| endpoint.handle_seek(now, seek));
+    }
+
+    /// What is new in the settings is for sessions from now on.
+    pub(super) fn reconfigure_rtmfp(&mut self) {
+        let flows = &self.settings.flows;
+        for listener in &mut self.rtmfp {
+            let session = flows.session.clone();
+            listener
+                .endpoint
+                .reconfigure(session, flows.protection, flows.introduce);
+        }
+    }
+
     /// The arithmetic of [`Output::RtmfpWork`](super::Output::RtmfpWork) is done.
     pub fn handle_rtmfp_work(&mut self, now: Time, socket: usize, done: Done) {
         self.with_endpoint(now, socket, |endpoint| endpoint.handle_work(now, done));
@@ -68,6 +84,13 @@ impl Shard {
         sum
     }
 
+    /// How the sessions on all sockets fare now.
+    pub(super) fn rtmfp_paths(&self) -> Paths {
+        let mut sum = Paths::default();
+        self.rtmfp.iter().for_each(|l| sum.merge(&l.endpoint.paths()));
+        sum
+    }
+
     /// Gives an endpoint its input and does what it wants.
     fn with_endpoint(&mut self, now: Time, socket: usize, input: impl FnOnce(&mut Endpoint)) {
         let Some(listener) = self.rtmfp.get_mut(socket) else {
@@ -88,6 +111,7 @@ impl Shard {
         {
             match output {
                 EndpointOutput::Transmit { to, datagram } => self.outbox.rtmfp(socket, to, &datagram),
+                EndpointOutput::Seek(seek) => self.outbox.rtmfp_seek(socket, seek),
                 EndpointOutput::Work(work) => self.outbox.rtmfp_work(socket, work),
                 EndpointOutput::Event { handle, event } => self.rtmfp_event(now, socket, handle, event),
             }

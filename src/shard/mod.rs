@@ -125,6 +125,7 @@ impl Shard {
     /// Sessions and legs made from now on follow these settings; those there are keep theirs.
     pub fn set_settings(&mut self, settings: Arc<Settings>) {
         self.settings = settings;
+        self.reconfigure_rtmfp();
     }
 
     /// A client connected.

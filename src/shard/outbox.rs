@@ -61,6 +61,13 @@ pub enum Output<'a> {
         /// The datagram.
         bytes: &'a [u8],
     },
+    /// Ask the other shards for a client that has no session here, by `handle_rtmfp_seek`.
+    RtmfpSeek {
+        /// On which socket it is looked for.
+        socket: usize,
+        /// Who, and by whom.
+        seek: rtmfp::Seek,
+    },
     /// Do long arithmetic elsewhere and give the result to `handle_rtmfp_work`.
     RtmfpWork {
         /// For which socket.
@@ -95,6 +102,7 @@ enum Item {
     CloseSession(SessionId),
     Flush(SessionId),
     Rtmfp(usize, SocketAddr, Range<usize>),
+    RtmfpSeek(usize, rtmfp::Seek),
     RtmfpWork(usize, rtmfp::Work),
     DtlsWork(LegId, DtlsWork),
     Link(ShardId, LinkFrame),
@@ -158,6 +166,10 @@ impl Outbox {
             datagram.len()
         });
         self.items.push_back(Item::Rtmfp(socket, to, range));
+    }
+
+    pub(super) fn rtmfp_seek(&mut self, socket: usize, seek: rtmfp::Seek) {
+        self.items.push_back(Item::RtmfpSeek(socket, seek));
     }
 
     pub(super) fn rtmfp_work(&mut self, socket: usize, work: rtmfp::Work) {
@@ -232,6 +244,7 @@ impl Outbox {
                 to,
                 bytes: self.bytes.get(range).unwrap_or_default(),
             },
+            Item::RtmfpSeek(socket, seek) => Output::RtmfpSeek { socket, seek },
             Item::RtmfpWork(socket, work) => Output::RtmfpWork { socket, work },
             Item::DtlsWork(leg, work) => Output::DtlsWork { leg, work },
             Item::Link(to, frame) => Output::Link { to, frame },

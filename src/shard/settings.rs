@@ -34,6 +34,8 @@ pub struct Settings {
     pub(super) rtmfp: ServerConfig,
     /// RTMP to servers elsewhere.
     pub(super) outbound: ClientConfig,
+    /// The sessions that carry them.
+    pub(super) flows: FlowSettings,
     /// Which dialects are spoken, and where.
     pub(super) dialects: dialect::Options,
     /// Whether the exchange is told what clients say and are told.
@@ -78,6 +80,7 @@ impl Settings {
                 limits: rtmp.limits.clone(),
                 ..ClientConfig::default()
             },
+            flows: FlowSettings::new(config),
             rtmp,
             dialects: dialects(&config.rtmp),
             tells: config.log.ladder.0 > 0,
@@ -93,31 +96,52 @@ impl Settings {
     }
 }
 
+/// What of the sessions of RTMFP a reload may change.
+#[derive(Clone, Debug)]
+pub(super) struct FlowSettings {
+    pub(super) session: SessionConfig,
+    pub(super) protection: keying::Protection,
+    /// Whether clients are introduced to each other.
+    pub(super) introduce: bool,
+}
+
+impl FlowSettings {
+    fn new(config: &Config) -> FlowSettings {
+        let rtmfp = &config.rtmfp;
+        let offer = match rtmfp.protection {
+            Protection::Offer => Offer::WILLING,
+            Protection::Require => Offer::REQUIRED,
+        };
+        let defaults = SessionConfig::default();
+        FlowSettings {
+            session: SessionConfig {
+                keepalive: rtmfp.keepalive,
+                dead_after: rtmfp.idle_timeout,
+                receive_buffer: defaults.receive_buffer.max(size(config.rtmp.max_message) * 2),
+                ..defaults
+            },
+            protection: keying::Protection {
+                hmac: offer,
+                sequence: offer,
+                ..keying::Protection::default()
+            },
+            introduce: rtmfp.introduce,
+        }
+    }
+}
+
 /// What every endpoint for RTMFP clients has in common; each still needs the number of its shard.
 pub fn rtmfp_endpoint(config: &Config, shards: usize, random: &mut Random) -> EndpointConfig {
-    let rtmfp = &config.rtmfp;
     let limit = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
-    let offer = match rtmfp.protection {
-        Protection::Offer => Offer::WILLING,
-        Protection::Require => Offer::REQUIRED,
-    };
-    let defaults = SessionConfig::default();
+    let flows = FlowSettings::new(config);
     EndpointConfig {
         server: Identity::server(&[Group::Modp1024, Group::Modp1536, Group::Modp2048], random).map(Arc::new),
-        protection: keying::Protection {
-            hmac: offer,
-            sequence: offer,
-            ..keying::Protection::default()
-        },
+        protection: flows.protection,
+        introduce: flows.introduce,
         cookie_secret: random.array(),
         sessions: limit(config.limits.sessions).div_ceil(shards.max(1)),
         sessions_per_ip: limit(config.limits.connections_per_address),
-        session: SessionConfig {
-            keepalive: rtmfp.keepalive,
-            dead_after: rtmfp.idle_timeout,
-            receive_buffer: defaults.receive_buffer.max(size(config.rtmp.max_message) * 2),
-            ..defaults
-        },
+        session: flows.session,
         ..EndpointConfig::default()
     }
 }

@@ -116,6 +116,8 @@ pub struct Client {
     /// It reads nothing before.
     reads_from: Time,
     pending: Vec<u8>,
+    /// Timestamp of the newest audio.
+    newest: Option<u32>,
     leaving: bool,
     pub gone: bool,
 }
@@ -146,6 +148,7 @@ impl Client {
             decoder: None,
             reads_from: Time::ZERO,
             pending: Vec::new(),
+            newest: None,
             leaving: false,
             gone: false,
         }
@@ -426,6 +429,7 @@ impl Client {
     }
 
     fn take_events(&mut self, now: Time) {
+        let by_flows = matches!(self.conn, Line::Flows(_));
         loop {
             let what = match self.conn.poll_event() {
                 None => return,
@@ -434,6 +438,12 @@ impl Client {
                 }) => {
                     let codec = codecs::by_flv_tag(payload[0]).unwrap();
                     let body = &payload[1..];
+                    // What comes after its turn is not played any more.
+                    let late = self.newest.is_some_and(|newest| timestamp < newest);
+                    if late && by_flows {
+                        continue;
+                    }
+                    self.newest = Some(timestamp);
                     self.timestamps.push(timestamp);
                     self.heard_codec = Some(codec);
                     if let Some(payloads) = &mut self.payloads {
@@ -493,6 +503,7 @@ impl Client {
                 }
                 Some(Event::PlayStarted { stream }) => {
                     self.playing = Some(stream);
+                    self.newest = None;
                     Told::PlayStarted
                 }
                 Some(Event::Status {

@@ -405,6 +405,7 @@ impl Gateway {
             let (mut opened, mut shaken) = (None, None);
             let mut flush = None;
             let mut done = None;
+            let mut sought = None;
             match self.shards[n].poll_output() {
                 None => {}
                 Some(shard::Output::Rtp { leg, to, bytes }) => {
@@ -443,6 +444,7 @@ impl Gateway {
                     bytes: bytes.to_vec(),
                 }),
                 Some(shard::Output::DtlsWork { leg, work }) => shaken = Some((leg, work.run())),
+                Some(shard::Output::RtmfpSeek { socket, seek }) => sought = Some((socket, seek)),
                 Some(shard::Output::RtmfpWork { socket, work }) => done = Some((socket, work.run())),
                 Some(shard::Output::Link { to, frame }) => {
                     let queue = &mut self.links[usize::from(to.0)];
@@ -466,6 +468,12 @@ impl Gateway {
             }
             if let Some((socket, done)) = done {
                 self.shards[n].handle_rtmfp_work(now, socket, done);
+            }
+            if let Some((socket, seek)) = sought {
+                for other in (0..self.shards.len()).filter(|other| *other != n) {
+                    self.shards[other].handle_rtmfp_seek(now, socket, &seek);
+                    self.drain_shard(now, other, tcps);
+                }
             }
             if let Some(session) = flush {
                 self.shards[n].flush_rtmfp(now, session);

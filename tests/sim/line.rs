@@ -2,11 +2,14 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use base::{Rng, Time};
-use rtmfp::profile::certificate::Discriminator;
+use rtmfp::profile::certificate::{Discriminator, Fingerprint, Identity};
+use rtmfp::profile::dh::Group;
+use rtmfp::profile::random::Random;
 use rtmfp::tc::client::Connection as FlowConnection;
-use rtmfp::{Endpoint, EndpointConfig, Event as EndpointEvent, Output};
+use rtmfp::{Endpoint, EndpointConfig, Event as EndpointEvent, Handle, Output, Priority, SessionEvent};
 use rtmp::amf::Value;
 use rtmp::client::{ClientConfig, ConnectRequest, Connection, Event};
 use rtmp::server::PublishKind;
@@ -29,6 +32,11 @@ pub struct Flows {
     /// Datagrams for the network.
     pub outgoing: VecDeque<Datagram>,
     over: bool,
+    /// Sessions with other clients, and what was heard in them.
+    pub direct: Vec<(Handle, SocketAddr)>,
+    pub direct_messages: Vec<(Time, Vec<u8>)>,
+    main: Handle,
+    id: Fingerprint,
 }
 
 impl Line {
@@ -39,7 +47,16 @@ impl Line {
     pub fn flows(address: SocketAddr, mut rng: Rng, now: Time) -> Line {
         let mut entropy = [0; 32];
         rng.fill(&mut entropy);
-        let mut endpoint = Endpoint::new(EndpointConfig::default(), entropy);
+        // As Flash Player does it: a lasting key, by which other clients find it.
+        let identity = Identity::client(Group::Modp1024, &mut Random::new(entropy)).map(Arc::new);
+        let id = identity.as_ref().unwrap().certificate().fingerprint();
+        let config = EndpointConfig {
+            client: identity.clone(),
+            server: identity,
+            answer_forwarded: true,
+            ..EndpointConfig::default()
+        };
+        let mut endpoint = Endpoint::new(config, entropy);
         let epd = Discriminator::uri(&format!("rtmfp://{DOMAIN}/call"));
         let handle = endpoint.open(now, &[SocketAddr::new(ADDRESS, PORT)], &epd);
         let conn = FlowConnection::new(ClientConfig::default(), handle, vec![address.to_string()], now);
@@ -49,6 +66,10 @@ impl Line {
             address,
             outgoing: VecDeque::new(),
             over: false,
+            direct: Vec::new(),
+            direct_messages: Vec::new(),
+            main: handle,
+            id,
         }))
     }
 
@@ -141,6 +162,35 @@ impl Flows {
         self.settle(now);
     }
 
+    /// By which other clients ask for this one.
+    pub fn id(&self) -> Fingerprint {
+        self.id
+    }
+
+    /// Looks for another client, whom the gateway knows.
+    pub fn meet(&mut self, now: Time, peer: Fingerprint) {
+        let gateway = SocketAddr::new(ADDRESS, PORT);
+        self.endpoint.open(now, &[gateway], &Discriminator::peer(peer));
+        self.settle(now);
+    }
+
+    /// Opens a flow to another client.
+    pub fn direct_flow(&mut self) -> u64 {
+        let metadata = rtmfp::tc::metadata(1);
+        let (handle, _) = self.direct[0];
+        let flow = self
+            .endpoint
+            .open_flow(handle, &metadata, None, Priority::RealTime);
+        flow.unwrap()
+    }
+
+    /// Sends another client a message.
+    pub fn send_direct(&mut self, now: Time, flow: u64, message: Vec<u8>) {
+        let (handle, _) = self.direct[0];
+        assert!(self.endpoint.send(handle, flow, message, None));
+        self.settle(now);
+    }
+
     /// The client's address changes: its NAT has forgotten it.
     pub fn rebind(&mut self, address: SocketAddr) {
         self.address = address;
@@ -160,12 +210,20 @@ impl Flows {
                     bytes: datagram,
                 }),
                 Output::Work(work) => self.endpoint.handle_work(now, work.run()),
-                Output::Event { event, .. } => {
-                    if let EndpointEvent::Session(event) = event {
-                        self.over |= matches!(event, rtmfp::SessionEvent::Closed(_));
+                Output::Seek(_) => {}
+                Output::Event { handle, event } => match event {
+                    EndpointEvent::Session(event) if handle == self.main => {
+                        self.over |= matches!(event, SessionEvent::Closed(_));
                         self.conn.handle_event(now, event);
                     }
-                }
+                    EndpointEvent::Session(SessionEvent::Message { data, .. }) => {
+                        self.direct_messages.push((now, data));
+                    }
+                    EndpointEvent::Opened { from, .. } if handle != self.main => {
+                        self.direct.push((handle, from));
+                    }
+                    _ => {}
+                },
             }
         }
     }

@@ -16,6 +16,7 @@ mod ear;
 mod gateway;
 mod line;
 mod lines;
+mod lossy;
 mod phone;
 mod scenarios;
 mod secure;

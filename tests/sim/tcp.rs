@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use base::Time;
+use base::{Rng, Time};
+
+use crate::lossy::Lossy;
 
 /// What the kernel keeps for a sender.
 const SEND_BUFFER: usize = 64 * 1024;
@@ -26,6 +28,8 @@ pub struct Pipe {
     flying_bytes: usize,
     received: VecDeque<u8>,
     closed: bool,
+    /// The network loses segments.
+    lossy: Option<Lossy>,
     /// The most that was ever in the kernels of both sides.
     pub high_water: usize,
     /// Bytes written in all.
@@ -45,6 +49,7 @@ impl Pipe {
             flying_bytes: 0,
             received: VecDeque::new(),
             closed: false,
+            lossy: None,
             high_water: 0,
             written: 0,
         }
@@ -55,9 +60,15 @@ impl Pipe {
         self.stalled_until = until;
     }
 
+    /// From now on the network loses segments, with that way to the other end.
+    pub fn lose(&mut self, rng: Rng, loss: f64, latency: Duration) {
+        self.lossy = Some(Lossy::new(rng, loss, latency));
+    }
+
     /// Hands bytes to the kernel; returns how many it took.
     pub fn write(&mut self, now: Time, bytes: &[u8]) -> usize {
-        let room = SEND_BUFFER.saturating_sub(self.unsent.len() + self.flying_bytes);
+        let held = self.flying_bytes + self.lossy.as_ref().map_or(0, Lossy::held);
+        let room = SEND_BUFFER.saturating_sub(self.unsent.len() + held);
         let taken = bytes.len().min(room);
         self.unsent.extend(&bytes[..taken]);
         self.written += taken as u64;
@@ -99,6 +110,9 @@ impl Pipe {
                 self.received.extend(bytes);
             }
         }
+        if let Some(lossy) = &mut self.lossy {
+            return lossy.run(now, &mut self.unsent, &mut self.received);
+        }
         while let Some(at) = self.leaves_at().filter(|at| *at <= now) {
             let window = RECEIVE_BUFFER - self.received.len() - self.flying_bytes;
             let n = self.unsent.len().min(SEGMENT).min(window);
@@ -118,7 +132,11 @@ impl Pipe {
 
     /// When something moves next.
     pub fn poll_timeout(&self) -> Option<Time> {
-        base::earliest(self.flying.front().map(|(at, _)| *at), self.leaves_at())
+        let flying = self.flying.front().map(|(at, _)| *at);
+        match &self.lossy {
+            Some(lossy) => base::earliest(flying, lossy.poll_timeout()),
+            None => base::earliest(flying, self.leaves_at()),
+        }
     }
 }
 

@@ -596,15 +596,27 @@ impl World {
                 self.phones[n].timeout(now);
             }
         }
+        let mut between = Vec::new();
         for (client, [up, down]) in self.clients.iter_mut().zip(&mut self.flow_paths) {
             while let Some(datagram) = up.poll(now) {
-                self.gateway.datagram(now, &datagram, &mut self.tcps);
+                if datagram.to.ip() == ADDRESS {
+                    self.gateway.datagram(now, &datagram, &mut self.tcps);
+                } else {
+                    between.push(datagram);
+                }
             }
             while let Some(datagram) = down.poll(now) {
                 // What goes to an address that the client has left is lost.
                 if datagram.to == client.address {
                     client.datagram(now, &datagram);
                 }
+            }
+        }
+        // From one client to another.
+        for datagram in between {
+            let to = self.clients.iter().position(|c| c.address == datagram.to);
+            if let Some(n) = to {
+                self.flow_paths[n][1].send(now, datagram);
             }
         }
         for tcp in &mut self.tcps {

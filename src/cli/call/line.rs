@@ -316,6 +316,8 @@ impl Flows {
                     // A full socket buffer loses this packet only.
                     let _lost = self.socket.try_send_to(&datagram, to);
                 }
+                // A client introduces nobody.
+                Output::Seek(_) => {}
                 Output::Work(work) => {
                     self.works.spawn_blocking(move || work.run());
                 }

@@ -4,6 +4,8 @@ mod config;
 mod cookie;
 mod fragments;
 mod initiate;
+#[cfg(test)]
+mod replay;
 mod respond;
 mod work;
 
@@ -20,8 +22,9 @@ use crate::packet::{self, Chunks, Header, Mode};
 use crate::params;
 use crate::profile::certificate::{Discriminator, Fingerprint};
 use crate::profile::cipher::{Opener, Sealer};
+use crate::profile::keying::Protection;
 use crate::profile::random::Random;
-use crate::session::{CloseReason, Session, SessionEvent, SessionStats, Start, State};
+use crate::session::{CloseReason, Session, SessionConfig, SessionEvent, SessionStats, Start, State};
 
 pub use config::EndpointConfig;
 use fragments::Reassembly;
@@ -54,6 +57,9 @@ pub enum Output {
         /// The datagram.
         datagram: Vec<u8>,
     },
+    /// Somebody looks for a peer that has no session here: other endpoints of the same server may know it. Give it to
+    /// their [`Endpoint::handle_seek`].
+    Seek(Seek),
     /// Run this where it harms nobody and give the result to [`Endpoint::handle_work`].
     Work(Work),
     /// Something happened.
@@ -63,6 +69,41 @@ pub enum Output {
         /// What happened.
         event: Event,
     },
+}
+
+/// Somebody looks for a peer by its fingerprint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seek {
+    pub(super) from: SocketAddr,
+    pub(super) wanted: Fingerprint,
+    pub(super) epd: Vec<u8>,
+    pub(super) tag: Vec<u8>,
+}
+
+/// How the open sessions of an endpoint fare now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Paths {
+    /// Open sessions.
+    pub sessions: usize,
+    /// Those whose round trip is known.
+    pub measured: usize,
+    /// Sum of their smoothed round trips.
+    pub rtt: Duration,
+    /// The longest of them.
+    pub worst_rtt: Duration,
+    /// Sum of the congestion windows of all, bytes.
+    pub window: usize,
+}
+
+impl Paths {
+    /// Adds the sessions of another endpoint.
+    pub fn merge(&mut self, other: &Paths) {
+        self.sessions += other.sessions;
+        self.measured += other.measured;
+        self.rtt += other.rtt;
+        self.worst_rtt = self.worst_rtt.max(other.worst_rtt);
+        self.window += other.window;
+    }
 }
 
 /// What happens to sessions.
@@ -102,6 +143,8 @@ pub struct EndpointStats {
     pub full: u64,
     /// Keyings whose certificate or component did not fit.
     pub bad_keying: u64,
+    /// Peers introduced to others.
+    pub introduced: u64,
     /// Sum over the sessions that are over.
     pub sessions: SessionStats,
 }
@@ -118,6 +161,7 @@ impl EndpointStats {
         self.bad_cookie += other.bad_cookie;
         self.full += other.full;
         self.bad_keying += other.bad_keying;
+        self.introduced += other.introduced;
         self.add(&other.sessions);
     }
 
@@ -546,6 +590,29 @@ impl Endpoint {
         let mut stats = self.stats;
         self.sessions.values().for_each(|s| stats.add(&s.stats()));
         stats
+    }
+
+    /// How the open sessions fare now.
+    pub fn paths(&self) -> Paths {
+        let mut paths = Paths::default();
+        for session in self.sessions.values().filter(|s| s.state == State::Open) {
+            let rtt = session.rtt();
+            paths.merge(&Paths {
+                sessions: 1,
+                measured: usize::from(rtt.is_some()),
+                rtt: rtt.unwrap_or_default(),
+                worst_rtt: rtt.unwrap_or_default(),
+                window: session.congestion_window(),
+            });
+        }
+        paths
+    }
+
+    /// Takes other settings for sessions that open from now on. Identities, secrets and limits stay.
+    pub fn reconfigure(&mut self, session: SessionConfig, protection: Protection, introduce: bool) {
+        self.config.session = session;
+        self.config.protection = protection;
+        self.config.introduce = introduce;
     }
 
     /// Sessions now: open or closing, and being opened.

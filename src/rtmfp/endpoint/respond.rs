@@ -6,7 +6,7 @@ use base::Time;
 
 use super::cookie::{self, Verdict};
 use super::work::{Task, Work};
-use super::{Endpoint, Handle, MAX_COUNTED, Output};
+use super::{Endpoint, Handle, MAX_COUNTED, Output, Seek};
 use crate::chunk::Chunk;
 use crate::option::{Address, Origin};
 use crate::packet::Mode;
@@ -82,12 +82,40 @@ impl Endpoint {
         let Some(wanted) = Discriminator::read(epd).and_then(|epd| epd.fingerprint) else {
             return;
         };
-        let Some(handle) = self.by_peer.get(&wanted).copied() else {
-            return;
-        };
-        if !self.may_answer(now, from) {
+        if tag.len() > params::MAX_TAG || !self.may_answer(now, from) {
             return;
         }
+        let seek = Seek {
+            from,
+            wanted,
+            epd: epd.to_vec(),
+            tag: tag.to_vec(),
+        };
+        if self.by_peer.contains_key(&wanted) {
+            self.handle_seek(now, &seek);
+        } else {
+            self.outputs.push_back(Output::Seek(seek));
+        }
+    }
+
+    /// Somebody who asked another endpoint of this server looks for a peer that may have its session here.
+    pub fn handle_seek(&mut self, now: Time, seek: &Seek) {
+        let Seek {
+            from,
+            wanted,
+            epd,
+            tag,
+            ..
+        } = seek;
+        let from = *from;
+        let Some(handle) = self
+            .by_peer
+            .get(wanted)
+            .copied()
+            .filter(|_| self.config.introduce)
+        else {
+            return;
+        };
         let Some(peer) = self.sessions.get_mut(&handle) else {
             return;
         };
@@ -109,6 +137,7 @@ impl Endpoint {
         };
         Chunk::ForwardedHello { epd, reply, tag }.put(&mut forwarded);
         peer.forward(forwarded);
+        self.stats.introduced += 1;
         self.mark(handle);
         let addresses = &addresses;
         self.transmit_startup(now, from, 0, &Chunk::Redirect { tag, addresses });

@@ -28,6 +28,7 @@ struct Entry {
     naks: u8,
     size: usize,
     tsn: u64,
+    sent: Time,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -189,6 +190,7 @@ impl SendFlow {
             naks: 0,
             size: 0,
             tsn: 0,
+            sent: Time::ZERO,
         });
         self.next_sequence += 1;
     }
@@ -263,6 +265,7 @@ impl SendFlow {
     /// Writes fragments into a packet with `room` bytes left, at most `budget` bytes of them. Returns how many.
     pub(crate) fn fill(
         &mut self,
+        now: Time,
         room: usize,
         budget: usize,
         next_tsn: &mut u64,
@@ -309,6 +312,7 @@ impl SendFlow {
             entry.sent_abandoned = entry.abandoned;
             entry.size = packet.len() - chunk_start;
             entry.tsn = *next_tsn;
+            entry.sent = now;
             *next_tsn += 1;
             self.outstanding += entry.size;
             before = Some(entry.sequence);
@@ -366,13 +370,18 @@ impl SendFlow {
     }
 
     /// Counts a negative acknowledgement for all that was sent before transmission `tsn`. Gives whether there was
-    /// one, and whether something is lost.
-    pub(crate) fn on_later_ack(&mut self, tsn: u64) -> (bool, bool) {
+    /// one, and whether something is lost. Real-time data, sent a few times in a round trip, cannot wait for so many:
+    /// they are lost when what was sent later has arrived and a round trip and a quarter are over (as in RFC 8985).
+    pub(crate) fn on_later_ack(&mut self, now: Time, tsn: u64, rtt: Option<Duration>) -> (bool, bool) {
+        let hurried = rtt
+            .filter(|_| self.priority == Priority::RealTime)
+            .map(|rtt| rtt * 5 / 4);
         let (mut any, mut lost) = (false, false);
         for entry in self.queue.iter_mut().filter(|e| e.in_flight && e.tsn < tsn) {
             any = true;
             entry.naks += 1;
-            if entry.naks >= params::MAX_NAKS {
+            let overdue = hurried.is_some_and(|limit| now.since(entry.sent) >= limit);
+            if entry.naks >= params::MAX_NAKS || overdue {
                 lost = true;
                 entry.in_flight = false;
                 self.outstanding -= entry.size;

@@ -77,11 +77,7 @@ impl KeyPair {
     /// A new pair; long arithmetic.
     pub fn generate(group: Group, random: &mut Random) -> KeyPair {
         loop {
-            let mut exponent = random.bytes(group.exponent_len());
-            // The full length is part of the strength.
-            if let Some(first) = exponent.first_mut() {
-                *first |= 0x80;
-            }
+            let exponent = random.exponent(group.exponent_len());
             if let Some(pair) = KeyPair::from_exponent(group, exponent) {
                 return pair;
             }

@@ -246,7 +246,7 @@ impl Session {
             ..Report::default()
         };
         for flow in self.sends.values_mut() {
-            let (naks, loss) = flow.on_later_ack(self.max_tsn);
+            let (naks, loss) = flow.on_later_ack(now, self.max_tsn, self.timing.rtt());
             report.naks |= naks;
             report.loss |= loss;
         }

@@ -189,7 +189,7 @@ impl Session {
             }
             let left = room.saturating_sub(packet.len());
             if let Some(flow) = self.sends.get_mut(&id) {
-                let n = flow.fill(left, budget, &mut self.next_tsn, packet);
+                let n = flow.fill(now, left, budget, &mut self.next_tsn, packet);
                 critical |= n > 0 && priority > Priority::Routine;
                 sent += n;
             }

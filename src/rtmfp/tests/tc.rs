@@ -112,6 +112,7 @@ impl World {
                         .insert((self.now + DELAY, self.count), (1 - n, datagram));
                 }
             }
+            Output::Seek(_) => {}
             Output::Work(work) => self.ends[n].handle_work(self.now, work.run()),
             Output::Event { handle, event } => match event {
                 Event::Opened { .. } if n == 1 => {

@@ -2,18 +2,21 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 
-use base::LegId;
+use base::{LegId, Time};
 use rtmfp::profile::random::Random;
 use rtmfp::{EndpointConfig, Work};
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 use super::{Message, Shared};
+use crate::net::{Inbox, Outbox};
 use crate::shard::dtls::DtlsWork;
 
-/// Datagrams read from one socket before others get their turn.
-const DATAGRAMS_PER_TURN: usize = 64;
+/// Times that a socket is read before others get their turn; each brings many datagrams.
+const CALLS_PER_TURN: usize = 2;
 
 /// A datagram on its way to the shard that has its session: the client's address has changed, and with it the socket
 /// that the system chose.
@@ -42,7 +45,7 @@ pub(super) fn open(driver: &Shared, rtmfp: (Vec<std::net::UdpSocket>, EndpointCo
             ..config.clone()
         };
         let number = d.shard.open_rtmfp(config, random.array());
-        d.rtmfp.push(socket.clone());
+        d.rtmfp.push((socket.clone(), Outbox::default()));
         tokio::task::spawn_local(receive(driver.clone(), number, socket));
     }
 }
@@ -62,7 +65,7 @@ pub(super) fn take(driver: &Shared, datagram: &FlowDatagram) {
 }
 
 async fn receive(driver: Shared, number: usize, socket: Rc<UdpSocket>) {
-    let mut buffer = [0u8; 2_048];
+    let mut inbox = Inbox::default();
     // Until then the runtime takes the socket for full.
     if socket.writable().await.is_err() {
         return;
@@ -71,34 +74,17 @@ async fn receive(driver: Shared, number: usize, socket: Rc<UdpSocket>) {
         if socket.readable().await.is_err() {
             return;
         }
-        for _ in 0..DATAGRAMS_PER_TURN {
-            match socket.try_recv_from(&mut buffer) {
-                Ok((n, from)) => {
-                    let datagram = buffer.get(..n).unwrap_or_default();
+        for _ in 0..CALLS_PER_TURN {
+            match socket.try_io(Interest::READABLE, || inbox.receive(socket.as_fd())) {
+                Ok(more) => {
                     let mut d = driver.borrow_mut();
-                    // Session 0 is nobody's yet.
-                    let owner = rtmfp::packet::split(datagram)
-                        .filter(|(id, _)| *id != 0)
-                        .map(|(id, _)| usize::from(id.to_be_bytes()[0]));
-                    let own = usize::from(prefix(d.shard.id().0));
-                    match owner
-                        .filter(|owner| *owner != own)
-                        .and_then(|owner| d.peers.get(owner))
-                    {
-                        Some(peer) => {
-                            let datagram = FlowDatagram {
-                                socket: number,
-                                from,
-                                bytes: datagram.to_vec(),
-                            };
-                            // Full: lost, as on a network.
-                            let _lost = peer.messages.try_send(Message::Rtmfp(datagram));
-                        }
-                        None => {
-                            let now = d.clock.now();
-                            d.shard.handle_rtmfp(now, number, from, datagram);
-                            d.drain(now, &driver);
-                        }
+                    let now = d.clock.now();
+                    for (from, datagram) in inbox.datagrams() {
+                        d.take_rtmfp(now, number, from, datagram);
+                    }
+                    d.drain(now, &driver);
+                    if !more {
+                        break;
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -107,6 +93,36 @@ async fn receive(driver: Shared, number: usize, socket: Rc<UdpSocket>) {
             }
         }
         tokio::task::yield_now().await;
+    }
+}
+
+/// Sends what is to leave by a socket.
+pub(super) fn send(socket: &UdpSocket, out: &mut Outbox) {
+    // A full socket buffer loses packets; they are sent again, or would be too late.
+    out.send(socket.as_fd());
+}
+
+impl super::Driver {
+    /// Gives a datagram to the shard that has its session: this one, or another.
+    fn take_rtmfp(&mut self, now: Time, socket: usize, from: SocketAddr, datagram: &[u8]) {
+        // Session 0 is nobody's yet.
+        let owner = rtmfp::packet::split(datagram)
+            .filter(|(id, _)| *id != 0)
+            .map(|(id, _)| usize::from(id.to_be_bytes()[0]));
+        let own = usize::from(prefix(self.shard.id().0));
+        let Some(peer) = owner
+            .filter(|owner| *owner != own)
+            .and_then(|owner| self.peers.get(owner))
+        else {
+            return self.shard.handle_rtmfp(now, socket, from, datagram);
+        };
+        let datagram = FlowDatagram {
+            socket,
+            from,
+            bytes: datagram.to_vec(),
+        };
+        // Full: lost, as on a network.
+        let _lost = peer.messages.try_send(Message::Rtmfp(datagram));
     }
 }
 

@@ -37,6 +37,7 @@ impl Pair {
                 assert!(steps < 20_000);
                 match output {
                     Output::Transmit { datagram, .. } => self.wire[n].push_back(datagram),
+                    Output::Seek(_) => {}
                     Output::Work(work) => self.ends[n].handle_work(self.now, work.run()),
                     Output::Event { event: Event::Session(event), .. } => match event {
                         SessionEvent::Message { flow, data } if n == 1 => {

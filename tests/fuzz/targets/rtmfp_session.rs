@@ -31,6 +31,7 @@ fn run(now: Time, endpoint: &mut Endpoint, mut tell: impl FnMut(Event, rtmfp::Ha
     while let Some(output) = endpoint.poll_output(now) {
         match output {
             Output::Transmit { datagram, .. } => sent.push(datagram),
+            Output::Seek(_) => {}
             Output::Work(work) => endpoint.handle_work(now, work.run()),
             Output::Event { handle, event } => tell(event, handle),
         }

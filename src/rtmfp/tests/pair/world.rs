@@ -99,6 +99,7 @@ impl World {
             while let Some(output) = self.ends[n].poll_output(now) {
                 match output {
                     Output::Transmit { to, datagram } => self.send(self.addresses[n], to, datagram),
+                    Output::Seek(_) => {}
                     Output::Work(work) => self.ends[n].handle_work(now, work.run()),
                     Output::Event { handle, event } => self.events.push((self.now, n, handle, event)),
                 }
