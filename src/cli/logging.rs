@@ -1,14 +1,14 @@
 //! Log lines to stderr.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::reload;
 
+use super::log_lines::{LogLines, Prefix};
 use crate::admin::{LogControl, Tail};
 use crate::config::{Log, LogFormat, LogLevel};
 
@@ -16,8 +16,11 @@ use crate::config::{Log, LogFormat, LogLevel};
 const OURS: &[&str] = &["flashgate", "base", "rtmp", "sip", "media", "codecs", "call"];
 
 /// Starts logging as configured. Under systemd each line carries its priority and no time of its own, for
-/// the journal has both. The level can be changed by what is returned.
-pub(super) fn start(config: &Log) -> LogControl {
+/// the journal has both. The level can be changed by what is returned; the lines are to be finished at the end.
+///
+/// # Errors
+/// The thread that writes cannot be started.
+pub(super) fn start(config: &Log) -> Result<(LogControl, LogLines), String> {
     let (filter, handle) = reload::Layer::new(filter(config.level));
     let tail = Tail::new();
     let control = LogControl::new(config.level, &tail, move |level| {
@@ -25,32 +28,21 @@ pub(super) fn start(config: &Log) -> LogControl {
             .reload(self::filter(level))
             .map_err(|e| format!("the log level cannot be changed: {e}"))
     });
+    let journal = std::env::var_os("JOURNAL_STREAM").is_some() && config.format == LogFormat::Text;
+    let prefix: Prefix = if journal { priority } else { |_| "" };
+    let writer = LogLines::start(io::stderr(), prefix).map_err(|e| format!("cannot log: {e}"))?;
     let registry = tracing_subscriber::registry().with(filter).with(tail);
-    let lines = tracing_subscriber::fmt::layer();
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer.clone());
     if config.format == LogFormat::Json {
+        registry.with(lines.json().flatten_event(true)).init();
+    } else if journal {
         registry
-            .with(lines.json().flatten_event(true).with_writer(io::stderr))
-            .init();
-    } else if std::env::var_os("JOURNAL_STREAM").is_some() {
-        registry
-            .with(
-                lines
-                    .without_time()
-                    .with_level(false)
-                    .with_ansi(false)
-                    .with_writer(Journal),
-            )
+            .with(lines.without_time().with_level(false).with_ansi(false))
             .init();
     } else {
-        registry
-            .with(
-                lines
-                    .with_ansi(io::stderr().is_terminal())
-                    .with_writer(io::stderr),
-            )
-            .init();
+        registry.with(lines.with_ansi(io::stderr().is_terminal())).init();
     }
-    control
+    Ok((control, writer))
 }
 
 /// What is logged at a level.
@@ -67,40 +59,12 @@ fn filter(level: LogLevel) -> Targets {
         .with_targets(OURS.iter().map(|name| (*name, level)))
 }
 
-/// Writes each line behind the priority that journald reads (sd-daemon(3)).
-#[derive(Debug)]
-struct Journal;
-
-impl<'a> MakeWriter<'a> for Journal {
-    type Writer = Prefixed;
-
-    fn make_writer(&'a self) -> Prefixed {
-        Prefixed("<6>")
-    }
-
-    fn make_writer_for(&'a self, meta: &Metadata<'_>) -> Prefixed {
-        Prefixed(match *meta.level() {
-            Level::ERROR => "<3>",
-            Level::WARN => "<4>",
-            Level::INFO => "<6>",
-            Level::DEBUG | Level::TRACE => "<7>",
-        })
-    }
-}
-
-#[derive(Debug)]
-struct Prefixed(&'static str);
-
-impl Write for Prefixed {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        // One call a line, so that lines of several threads do not mix.
-        io::stderr()
-            .lock()
-            .write_all(&[self.0.as_bytes(), line].concat())?;
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+/// The priority of a line as journald reads it (sd-daemon(3)).
+fn priority(meta: &Metadata<'_>) -> &'static str {
+    match *meta.level() {
+        Level::ERROR => "<3>",
+        Level::WARN => "<4>",
+        Level::INFO => "<6>",
+        Level::DEBUG | Level::TRACE => "<7>",
     }
 }

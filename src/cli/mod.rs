@@ -4,6 +4,7 @@ mod call;
 mod check;
 mod control;
 mod keys;
+mod log_lines;
 mod logging;
 mod manual;
 mod records;

@@ -12,7 +12,7 @@ const FEW_FILES: u64 = 4096;
 
 pub(super) fn run(source: &Source) -> Result<(), String> {
     let config = Config::load(source.config.as_deref()).map_err(|e| e.to_string())?;
-    let log = logging::start(&config.log);
+    let (log, lines) = logging::start(&config.log)?;
     match net::raise_file_limit() {
         Ok(files) if files < FEW_FILES => {
             tracing::warn!(
@@ -29,10 +29,12 @@ pub(super) fn run(source: &Source) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|e| format!("cannot start: {e}"))?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         let signals = Signals::new().map_err(|e| format!("cannot handle signals: {e}"))?;
         daemon::run_with(config, signals, log, source.config.clone())
             .await
             .map_err(|e| e.to_string())
-    })
+    });
+    lines.finish();
+    result
 }

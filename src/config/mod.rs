@@ -18,8 +18,8 @@ use std::path::Path;
 pub use problem::{Problem, Problems};
 pub use tables::{
     Access, Accounts, Api, Backend, BbbCodec, Conference, Config, Console, DialUrls, Digest, Directory, Ice,
-    KeysBy, Limits, Log, LogFormat, LogLevel, Media, Node, Outbound, Overlay, OverlayNames, Protection, Records,
-    RemoteStream, Room, Route, Rtmfp, Rtmp, Sip, Srtp, SrtpSuite, Tls, TransferBy, User,
+    KeysBy, Limits, Log, LogFormat, LogLevel, Media, Node, Outbound, Overlay, OverlayNames, Protection,
+    Records, RemoteStream, Room, Route, Rtmfp, Rtmp, Sip, Srtp, SrtpSuite, Tls, TransferBy, User,
 };
 pub use trunks::{
     Asserted, CallerShown, Guard, Inbound, LimitRule, NumberForm, Numbers, Ringback, Trunk, TrunkGateway,
