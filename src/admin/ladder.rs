@@ -152,7 +152,7 @@ mod tests {
             "{text}"
         );
         assert!(
-            lines[1].contains("0.000  | publish bob ---") && lines[1].contains("->|"),
+            lines[1].contains("0.000   | publish bob ---") && lines[1].contains("->|"),
             "{text}"
         );
         assert!(

@@ -53,7 +53,7 @@ def overload_is_refused_and_harms_no_call(bench):
         refused += report["failed"]
         slow.append(answers_soon(gateway, refused))
     report = kept.report(30)
-    check(report["statuses"] == {"200 OK": 5} and report["frames_lost"] * 500 <= report["frames_sent"], "%s" % report)
+    check(report["statuses"] == {"200 OK": 5} and report["frames_lost"] * 100 <= report["frames_sent"], "%s" % report)
     status = ask(gateway, "status")
     check(status["calls"]["refused"] == refused and refused >= 20, "%d refused, %s counted" % (refused, status["calls"]))
     slow.sort()
@@ -126,7 +126,7 @@ def a_log_that_nobody_reads_stops_nothing(bench):
         until(lambda: os.path.exists(control), 15, "it does not start")
         gateway.rtmp, gateway.control = ports[0], control
         report = bench.call(gateway, "echo", "--calls", 5, "--duration", 6).report(30)
-        check(report["statuses"] == {"200 OK": 5} and report["frames_lost"] * 500 <= report["frames_sent"], "%s" % report)
+        check(report["statuses"] == {"200 OK": 5} and report["frames_lost"] * 100 <= report["frames_sent"], "%s" % report)
         check(ask(gateway, "status")["calls"]["answered"] == 5, "the commands do not answer")
         waiting = os.read(reader, 1 << 20)
         check(len(waiting) > 3500, "the pipe was not full: %d bytes" % len(waiting))
@@ -143,7 +143,8 @@ def without_descriptors_calls_go_on_and_it_recovers(bench):
     kept = bench.call(gateway, "echo", "--duration", 15)
     until(lambda: ask(gateway, "status")["calls"]["up"] == 1, 10, "no call")
     used = ask(gateway, "status")["open_files"]
-    resource.prlimit(gateway.pid, resource.RLIMIT_NOFILE, (used + 10, used + 10))
+    few = used + 10, resource.prlimit(gateway.pid, resource.RLIMIT_NOFILE)[1]
+    many = resource.prlimit(gateway.pid, resource.RLIMIT_NOFILE, few)
     flood = []
     for _ in range(60):
         sock = socket.socket()
@@ -157,8 +158,8 @@ def without_descriptors_calls_go_on_and_it_recovers(bench):
     until(lambda: subprocess.run([flashgate(), "status", "--socket", gateway.control], capture_output=True).returncode == 0,
           15, "the commands do not come back")
     report = kept.report(30)
-    check(report["status"].startswith("200") and report["frames_lost"] * 500 <= report["frames_sent"], "%s" % report)
-    resource.prlimit(gateway.pid, resource.RLIMIT_NOFILE, (used + 200, used + 200))
+    check(report["status"].startswith("200") and report["frames_lost"] * 100 <= report["frames_sent"], "%s" % report)
+    resource.prlimit(gateway.pid, resource.RLIMIT_NOFILE, many)
     until(lambda: calls(gateway, "--duration", "1").wait(20) == 0, 30, "no call after it")
 
 
