@@ -12,7 +12,7 @@ import wave
 
 from lib.browser import Browser
 from lib.certs import Authority
-from lib.harness import check, flashgate, test, until
+from lib.harness import check, flashgate, test, until, wait_tcp
 from test_admin import ask, get
 
 PAGES = ["overview", "calls", "call/c1", "users", "trunks", "log"]
@@ -158,6 +158,8 @@ def console_over_tls(bench):
     issue("first")
     port = bench.ports()
     gateway = bench.gateway({"console": {"tls": ["127.0.0.1:%d" % port], "password": "pw"}, "tls": {"certificate": cert, "key": key}})
+
+    wait_tcp(port, alive=gateway.running)
 
     def status(password):
         connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=10, context=ssl._create_unverified_context())

@@ -293,7 +293,8 @@ async function drawCall() {
   const id = state.call;
   $("h-call").textContent = "Call " + id;
   let call;
-  try { call = await api("/calls/" + encodeURIComponent(id)); } catch (e) { call = null; }
+  // As with rooms: what is not in the list is not asked for.
+  if (state.calls.length >= 1000 || state.calls.some((c) => c.id === id)) try { call = await api("/calls/" + encodeURIComponent(id)); } catch (e) { call = null; }
   if (state.page !== "call" || state.call !== id) return;
   $("hangup").disabled = !call;
   if (!call) {
