@@ -3,9 +3,9 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tracing::Metadata;
 use tracing_subscriber::fmt::MakeWriter;
@@ -18,11 +18,18 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 /// What a line begins with, by how important it is.
 pub(super) type Prefix = fn(&Metadata<'_>) -> &'static str;
 
+/// What goes to the thread.
+#[derive(Debug)]
+enum Item {
+    Line(Vec<u8>),
+    /// All before it is written.
+    Done(SyncSender<()>),
+}
+
 /// Takes lines in. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct LogLines {
-    queue: SyncSender<Vec<u8>>,
-    waiting: Arc<AtomicUsize>,
+    queue: SyncSender<Item>,
     lost: Arc<AtomicU64>,
     prefix: Prefix,
 }
@@ -33,39 +40,42 @@ impl LogLines {
         let (queue, lines) = sync_channel(WAITING);
         let made = LogLines {
             queue,
-            waiting: Arc::new(AtomicUsize::new(0)),
             lost: Arc::new(AtomicU64::new(0)),
             prefix,
         };
-        let (waiting, lost) = (made.waiting.clone(), made.lost.clone());
+        let lost = made.lost.clone();
         std::thread::Builder::new()
             .name("log".to_owned())
-            .spawn(move || write(&lines, out, &waiting, &lost))?;
+            .spawn(move || write(&lines, out, &lost))?;
         Ok(made)
     }
 
-    /// Waits a while for the last lines to be written.
+    /// Waits a while for the last lines to be written; not at all where so many wait that nobody seems to take them.
     pub(super) fn finish(&self) {
-        let begun = Instant::now();
-        while self.waiting.load(Ordering::Acquire) > 0 && begun.elapsed() < LAST_LINES {
-            std::thread::sleep(Duration::from_millis(2));
+        let (done, is_done) = sync_channel(1);
+        if self.queue.try_send(Item::Done(done)).is_ok() {
+            let _in_time = is_done.recv_timeout(LAST_LINES);
         }
     }
 
     fn put(&self, line: Vec<u8>) {
-        self.waiting.fetch_add(1, Ordering::AcqRel);
-        if self.queue.try_send(line).is_err() {
-            self.waiting.fetch_sub(1, Ordering::AcqRel);
+        if self.queue.try_send(Item::Line(line)).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
-fn write(lines: &Receiver<Vec<u8>>, mut out: impl Write, waiting: &AtomicUsize, lost: &AtomicU64) {
-    for line in lines {
+fn write(items: &Receiver<Item>, mut out: impl Write, lost: &AtomicU64) {
+    for item in items {
         // A log that nobody can be given is no reason to end.
-        let _written = out.write_all(&line);
-        waiting.fetch_sub(1, Ordering::AcqRel);
+        match item {
+            Item::Line(line) => {
+                let _written = out.write_all(&line);
+            }
+            Item::Done(done) => {
+                let _asker_gone = done.try_send(());
+            }
+        }
         let lost = lost.swap(0, Ordering::Relaxed);
         if lost > 0 {
             let _written = writeln!(out, "{lost} log lines are lost: stderr took none");
@@ -112,16 +122,14 @@ impl Write for Line<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Mutex;
-    use std::sync::mpsc::channel;
 
-    /// Takes nothing until it is let.
-    struct Stuck(Receiver<()>, Arc<Mutex<Vec<u8>>>);
+    /// Takes nothing until it is let; then passes on what it takes.
+    struct Stuck(Receiver<()>, SyncSender<Vec<u8>>);
 
     impl Write for Stuck {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             let _let = self.0.recv();
-            self.1.lock().unwrap().extend_from_slice(bytes);
+            let _reader_gone = self.1.send(bytes.to_vec());
             Ok(bytes.len())
         }
 
@@ -132,21 +140,20 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_a_reader_and_what_is_lost_is_told() {
-        let (allow, allowed) = channel();
-        let text = Arc::new(Mutex::new(Vec::new()));
-        let lines = LogLines::start(Stuck(allowed, text.clone()), |_| "").unwrap();
-        let begun = Instant::now();
+        let (allow, allowed) = sync_channel(1);
+        let (taken, text) = sync_channel(WAITING * 3);
+        let lines = LogLines::start(Stuck(allowed, taken), |_| "").unwrap();
+        // Were one to wait, this would not come to an end.
         for n in 0..WAITING * 2 {
             lines.put(format!("line {n}\n").into_bytes());
         }
         lines.finish();
-        assert!(begun.elapsed() < Duration::from_secs(5));
         drop(allow);
-        lines.finish();
-        std::thread::sleep(Duration::from_millis(100));
-        let text = String::from_utf8(text.lock().unwrap().clone()).unwrap();
-        assert!(text.starts_with("line 0\n"));
-        assert!(text.contains(" log lines are lost"), "{}", text.len());
-        assert!(text.lines().count() <= WAITING + 3);
+        let mut read = String::new();
+        while !read.contains(" log lines are lost") {
+            let piece = text.recv_timeout(Duration::from_secs(10)).unwrap();
+            read.push_str(&String::from_utf8(piece).unwrap());
+        }
+        assert!(read.starts_with("line 0\n"));
     }
 }
