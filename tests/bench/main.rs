@@ -188,7 +188,11 @@ impl Gateway {
                 .enable_all()
                 .build()
                 .unwrap();
-            runtime.block_on(async { daemon::run(config, Signals::new().unwrap()).await.unwrap() });
+            runtime.block_on(async {
+                Box::pin(daemon::run(config, Signals::new().unwrap()))
+                    .await
+                    .unwrap()
+            });
         });
         let begun = std::iter::repeat_with(|| {
             std::thread::park_timeout(Duration::from_millis(50));

@@ -267,7 +267,7 @@ fn a_tone_survives_loss() {
             let level = 10.0 * (powers.iter().sum::<f32>() / powers.len() as f32).log10();
             // This decoder is not told of what was lost, so a tone that runs away is turned down to the usual level of
             // speech, and distorted by what ran away.
-            let floor = if from == to { floor.min(-29.0) } else { floor };
+            let floor = if from == to { f32::min(floor, -29.0) } else { floor };
             assert!(level > floor, "{from:?} {to:?} at {loss}: {level} dBov");
         }
     }

@@ -1,6 +1,6 @@
 //! Real peers on loopback: what is put is found, what is forged is not, and who dies is missed by nobody.
 
-#![expect(clippy::unwrap_used, reason = "a test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 mod common;
 
