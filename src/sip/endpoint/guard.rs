@@ -385,12 +385,12 @@ mod tests {
         let passed = (0..30).filter(|_| g.may_ask(now, ip(1)).0).count();
         assert_eq!(passed, 20);
         now += Duration::from_secs(1);
-        assert_eq!((0..30).filter(|_| g.may_ask(now, ip(1)).0).count(), 10);
-        assert!((0..9).all(|_| g.may_ask(now, ip(1)).1.is_none()));
-        assert_eq!(
-            (0..10).find_map(|_| g.may_ask(now, ip(1)).1).unwrap().why,
-            Offence::Flood
-        );
+        // Ten more pass; with what was refused before, each ten refused are an offence, and the third is one too many.
+        assert_eq!((0..10).filter(|_| g.may_ask(now, ip(1)).0).count(), 10);
+        let refused: Vec<_> = (0..20).map(|_| g.may_ask(now, ip(1))).collect();
+        assert!(refused.iter().all(|(passed, _)| !passed));
+        assert!(refused[..19].iter().all(|(_, ban)| ban.is_none()));
+        assert_eq!(refused[19].1.unwrap().why, Offence::Flood);
     }
 
     #[test]

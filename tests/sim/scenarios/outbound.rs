@@ -90,7 +90,7 @@ fn urls_are_dialled_by_those_only_who_may() {
     w.dial(stranger, "rtmp+play%3Artmp%3A//198.51.100.1/live/station");
     w.run(secs(1));
     assert!(
-        w.at(stranger).was(&Told::Failed(403)),
+        w.at(stranger).was(&Told::Failed(401)),
         "{:?}",
         w.at(stranger).told
     );
