@@ -256,7 +256,9 @@ pub(crate) async fn run_with(
     let clock = Clock::new();
     let entropy = net::entropy().map_err(system("no randomness from the system"))?;
     let mut rng = Rng::from_entropy(entropy);
-    // Everything is bound before anything runs: a port in use must not leave half a gateway behind.
+    // Everything is bound before anything runs: a port in use must not leave half a gateway behind. The control socket
+    // comes first: who sees a listener may give orders at once.
+    let control = desk::control_socket(&config);
     let sockets = Sockets::bind(&config)?;
     let listening = sockets.listening();
     let workers = usize::from(workers(config.node.workers));
@@ -323,6 +325,7 @@ pub(crate) async fn run_with(
         news: news_rx,
         log,
         directory: directory.as_ref().map(|d| d.handle.clone()),
+        control,
     });
 
     // Outside systemd there is nobody to tell.

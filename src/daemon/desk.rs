@@ -38,6 +38,7 @@ pub(super) struct Open {
     pub(super) news: mpsc::Receiver<News>,
     pub(super) log: LogControl,
     pub(super) directory: Option<directory::Handle>,
+    pub(super) control: Option<ControlSocket>,
 }
 
 /// See the module's description.
@@ -52,7 +53,7 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    /// Opens records, control socket and console. A gateway without them is worse off, but its calls go on: what
+    /// Opens records and console, and serves the control socket. A gateway without them is worse off, but its calls go on: what
     /// could not be opened is logged.
     pub(super) fn open(open: Open) -> Desk {
         let Open {
@@ -65,6 +66,7 @@ impl Desk {
             news,
             log,
             directory,
+            control,
         } = open;
         let console = console(&config);
         if let Some(console) = &console {
@@ -99,7 +101,9 @@ impl Desk {
         };
         let hub = tokio::spawn(admin::run_hub(admin.clone(), inbox, news, records, origin));
         let mut tasks = Vec::new();
-        tasks.extend(control(&config, &admin));
+        if let Some(control) = control {
+            tasks.push(tokio::spawn(control.serve(admin.clone())));
+        }
         if let Some(console) = console {
             let password = config.console.password.as_ref().map(|p| p.expose().to_owned());
             tasks.push(tokio::spawn(admin::serve_console(
@@ -257,11 +261,12 @@ fn records(config: &Config) -> (Records, Option<Writer>) {
     }
 }
 
-fn control(config: &Config, admin: &Admin) -> Option<Task<()>> {
+/// Opens the control socket; without it a gateway runs all the same.
+pub(super) fn control_socket(config: &Config) -> Option<ControlSocket> {
     match ControlSocket::bind(config.console.control.as_deref()) {
         Ok(socket) => {
             tracing::info!(path = %socket.path().display(), "control socket open");
-            Some(tokio::spawn(socket.serve(admin.clone())))
+            Some(socket)
         }
         Err(error) => {
             tracing::warn!(%error, "no control socket: `flashgate status` and the like will not work");

@@ -211,7 +211,7 @@ def an_expired_certificate_is_replaced_without_a_restart(bench):
                     "-days", "0", "-extfile", authority.path("old.ext"), "-out", cert], check=True, capture_output=True)
     time.sleep(1.5)
     port = bench.ports()
-    bench.gateway({"rtmp": {"tls": ["127.0.0.1:%d" % port]}, "tls": {"certificate": cert, "key": key}})
+    bench.gateway({"sip": {"tls": []}, "rtmp": {"tls": ["127.0.0.1:%d" % port]}, "tls": {"certificate": cert, "key": key}})
 
     def shown():
         context = ssl.create_default_context(cafile=authority.ca)

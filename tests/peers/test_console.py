@@ -157,7 +157,7 @@ def console_over_tls(bench):
 
     issue("first")
     port = bench.ports()
-    gateway = bench.gateway({"console": {"tls": ["127.0.0.1:%d" % port], "password": "pw"}, "tls": {"certificate": cert, "key": key}})
+    gateway = bench.gateway({"rtmp": {"tls": []}, "sip": {"tls": []}, "console": {"tls": ["127.0.0.1:%d" % port], "password": "pw"}, "tls": {"certificate": cert, "key": key}})
 
     wait_tcp(port, alive=gateway.running)
 
