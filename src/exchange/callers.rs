@@ -15,8 +15,15 @@ const HISTORY_BYTES: usize = 1_024;
 impl Exchange {
     /// Whether somebody who is no trunk has to show who it is.
     pub(super) fn must_authenticate(&self, from: &NameAddr, source: Source) -> bool {
-        // Whether there is such a user is not told: whoever claims to be one of ours has to show it.
-        let pretends = !self.settings.users.is_empty() && self.is_ours(&from.uri);
+        let (users, shared) = (&self.settings.users, self.settings.shares_domains);
+        // Whether there is such a user is not told: whoever claims to be one of ours has to show it. Where other
+        // gateways have users of our domains, only what would be one of this gateway's own.
+        let named = || {
+            from.uri
+                .user()
+                .is_some_and(|u| users.iter().any(|(name, _)| *name == *u))
+        };
+        let pretends = !users.is_empty() && self.is_ours(&from.uri) && (!shared || named());
         pretends || self.settings.callers.asks(source.remote.ip())
     }
 

@@ -148,6 +148,8 @@ pub struct Settings {
     pub accounts: AccountSettings,
     /// Local accounts: name and password.
     pub users: Vec<(String, String)>,
+    /// Whether other gateways have users of our domains too, found in a directory that they share.
+    pub shares_domains: bool,
     /// Where numbers go.
     pub routes: Routes,
     /// The trunks that routes name.

@@ -86,6 +86,7 @@ pub fn exchange(config: &Config, listening: &Listening, shards: usize) -> Result
             .iter()
             .map(|u| (u.name.clone(), u.password.expose().to_owned()))
             .collect(),
+        shares_domains: config.directory.backend == config::Backend::P2p,
         routes: routes(config)?,
         trunks,
         user_numbers: trunks::user_numbers(config, &numbering),

@@ -18,7 +18,7 @@ from test_admin import ask, get
 PAGES = ["overview", "calls", "call/c1", "users", "trunks", "log"]
 
 
-@test(seconds=120)
+@test(seconds=120, alone=True)
 def console_shows_a_call_and_hangs_it_up(bench):
     """two viewers in chromium watch a phone call the echo; pictures of every page are kept; one hangs the call up"""
     gateway = bench.gateway(users=["alice"], trunks=[{"name": "provider", "uri": "sip:127.0.0.1:9"}])
@@ -65,7 +65,7 @@ def console_shows_a_call_and_hangs_it_up(bench):
         browser.close()
 
 
-@test(seconds=120)
+@test(seconds=120, alone=True)
 def console_runs_a_room(bench):
     """a phone and an RTMP client are in a room: the console shows both, mutes, turns up, locks, plays, records, kicks and ends; the
     commands show the same"""
@@ -145,7 +145,7 @@ def write_tone(path):
         file.writeframes(b"".join(struct.pack("<h", int(6000 * math.sin(n * 0.5))) for n in range(16000)))
 
 
-@test(seconds=60)
+@test(seconds=60, alone=True)
 def console_over_tls(bench):
     """the console answers over TLS to those who show the password; a certificate that is replaced is shown to the next who come"""
     authority = Authority(bench.folder)

@@ -84,19 +84,19 @@ def echoes(bench, codecs, mime):
     check(record["media"][0]["srtp"] == leg["srtp"], record)
 
 
-@test(seconds=90)
+@test(seconds=90, alone=True)
 def webrtc_echo_opus(bench):
     """a page registers and calls the echo in Opus; its own analyser hears its tone"""
     echoes(bench, ["opus", "pcmu"], "audio/opus")
 
 
-@test(seconds=90)
+@test(seconds=90, alone=True)
 def webrtc_echo_pcmu(bench):
     """the same in G.711"""
     echoes(bench, ["pcmu"], "audio/PCMU")
 
 
-@test(seconds=90)
+@test(seconds=90, alone=True)
 def webrtc_is_called_by_rtmp(bench):
     """an RTMP client calls the page; each hears the other"""
     gateway, browser = with_page(bench, ["opus", "pcmu"])
@@ -110,7 +110,7 @@ def webrtc_is_called_by_rtmp(bench):
     bench.heard(bench.decode(heard, 8000), 440, 620, 1.5)
 
 
-@test(seconds=90)
+@test(seconds=90, alone=True)
 def webrtc_and_a_phone(bench):
     """a page calls a SIP phone with plain RTP; it puts it on hold and takes it back"""
     gateway, browser = with_page(bench, ["opus", "pcmu"])
