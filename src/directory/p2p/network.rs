@@ -406,6 +406,7 @@ impl Network {
             kad.add_address(&peer, address.clone());
         }
         self.good.seen(peer, addresses);
+        self.good.save_while_few();
         if first && let Ok(query) = self.swarm.behaviour_mut().kad.bootstrap() {
             tracing::info!(%peer, "joined the overlay");
             self.queries.insert(query, Query::Own);

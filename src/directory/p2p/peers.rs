@@ -9,6 +9,8 @@ use libp2p::{Multiaddr, PeerId};
 
 /// Peers kept.
 const MOST: usize = 100;
+/// So few are written down as they come.
+const FEW: usize = 20;
 /// Addresses kept of each.
 const ADDRESSES: usize = 3;
 /// The largest file that is read, bytes.
@@ -71,6 +73,14 @@ impl GoodPeers {
             addresses.into_iter().map(move |a| (peer, a))
         };
         self.peers.iter().flat_map(one).collect()
+    }
+
+    /// Writes them down at once while there are few: each counts, and a gateway that is killed soon after its start is to
+    /// come back without its bootstrap peer too.
+    pub(crate) fn save_while_few(&mut self) {
+        if self.peers.len() <= FEW {
+            self.save();
+        }
     }
 
     /// Writes them down, when there is something new.
